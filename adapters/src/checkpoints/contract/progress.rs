@@ -1,0 +1,83 @@
+//! The watch of all progress that consistency tokens wait on. W7: it never says more than what is stored.
+
+use super::{BUILD, NEXT_BUILD, OTHER_BUILD, OTHER_PLACE, PLACE, at, lane, take, until};
+use crate::checkpoints::Checkpoints;
+
+pub(crate) async fn own_writes_show_at_once(checkpoints: &dyn Checkpoints, _: &dyn Checkpoints) {
+    let progress = checkpoints.progress();
+    let has_passed = |offset| progress.borrow().has_passed(BUILD.projection, PLACE, offset);
+    let is_parked = |name| progress.borrow().is_parked(BUILD.projection, PLACE, &lane(name));
+    assert!(!has_passed(-1));
+
+    let epoch = take(checkpoints, BUILD, PLACE).await;
+    assert!(!has_passed(-1));
+    checkpoints.save(BUILD, epoch, at(PLACE, 10)).await.unwrap();
+    assert!(has_passed(10) && has_passed(3) && !has_passed(11));
+    assert!(!progress.borrow().has_passed(BUILD.projection, OTHER_PLACE, 3));
+    assert!(!progress.borrow().has_passed(OTHER_BUILD.projection, PLACE, 3));
+    checkpoints.save(BUILD, epoch, at(PLACE, 5)).await.unwrap();
+    assert!(has_passed(10));
+
+    checkpoints.park(BUILD, epoch, PLACE, &lane("a"), &[11, 12], "stopped").await.unwrap();
+    checkpoints.park(BUILD, epoch, PLACE, &lane("b"), &[13], "stopped").await.unwrap();
+    assert!(is_parked("a") && is_parked("b") && !is_parked("c"));
+    checkpoints.unpark(BUILD, epoch, PLACE, &lane("a"), 11).await.unwrap();
+    assert!(is_parked("a"));
+    checkpoints.unpark(BUILD, epoch, PLACE, &lane("a"), 12).await.unwrap();
+    assert!(!is_parked("a") && is_parked("b"));
+
+    // What was refused does not show.
+    take(checkpoints, BUILD, PLACE).await;
+    checkpoints.save(BUILD, epoch, at(PLACE, 20)).await.unwrap_err();
+    checkpoints.park(BUILD, epoch, PLACE, &lane("c"), &[21], "late").await.unwrap_err();
+    assert!(!has_passed(20) && !is_parked("c"));
+}
+
+pub(crate) async fn other_processes_writes_show(checkpoints: &dyn Checkpoints, elsewhere: &dyn Checkpoints) {
+    let mut progress = checkpoints.progress();
+    let epoch = take(elsewhere, BUILD, PLACE).await;
+    elsewhere.save(BUILD, epoch, at(PLACE, 10)).await.unwrap();
+    until(&mut progress, |progress| progress.has_passed(BUILD.projection, PLACE, 10)).await;
+
+    elsewhere.park(BUILD, epoch, PLACE, &lane("a"), &[11], "stopped").await.unwrap();
+    elsewhere.save(BUILD, epoch, at(PLACE, 11)).await.unwrap();
+    until(&mut progress, |progress| {
+        let is_parked = progress.is_parked(BUILD.projection, PLACE, &lane("a"));
+        // The lane was parked before the checkpoint passed its event, and is never seen otherwise.
+        assert!(is_parked || !progress.has_passed(BUILD.projection, PLACE, 11));
+        progress.has_passed(BUILD.projection, PLACE, 11)
+    })
+    .await;
+
+    elsewhere.unpark(BUILD, epoch, PLACE, &lane("a"), 11).await.unwrap();
+    until(&mut progress, |progress| !progress.is_parked(BUILD.projection, PLACE, &lane("a"))).await;
+    assert!(progress.borrow().has_passed(BUILD.projection, PLACE, 11));
+}
+
+pub(crate) async fn whoever_watches_is_woken(checkpoints: &dyn Checkpoints, _: &dyn Checkpoints) {
+    let epoch = take(checkpoints, BUILD, PLACE).await;
+    let mut progress = checkpoints.progress();
+    let waits = until(&mut progress, |progress| progress.has_passed(BUILD.projection, PLACE, 100));
+    let goes_on = async {
+        for offset in 0..=100 {
+            checkpoints.save(BUILD, epoch, at(PLACE, offset)).await.unwrap();
+        }
+    };
+    tokio::join!(waits, goes_on);
+}
+
+pub(crate) async fn only_what_serves_counts(checkpoints: &dyn Checkpoints, elsewhere: &dyn Checkpoints) {
+    for store in [checkpoints, elsewhere] {
+        let next = take(store, NEXT_BUILD, PLACE).await;
+        store.save(NEXT_BUILD, next, at(PLACE, 50)).await.unwrap();
+        store.park(NEXT_BUILD, next, PLACE, &lane("a"), &[60], "stopped").await.unwrap();
+        let serving = take(store, BUILD, PLACE).await;
+        store.save(BUILD, serving, at(PLACE, 10)).await.unwrap();
+    }
+    for store in [checkpoints, elsewhere] {
+        let mut progress = store.progress();
+        until(&mut progress, |progress| progress.has_passed(BUILD.projection, PLACE, 10)).await;
+        assert!(!progress.borrow().has_passed(BUILD.projection, PLACE, 11));
+        assert!(!progress.borrow().is_parked(BUILD.projection, PLACE, &lane("a")));
+    }
+}

@@ -1,0 +1,165 @@
+//! The port of what projections remember of themselves: how far they are, who owns which partition, which lanes are
+//! parked, and which generation serves.
+//!
+//! A checkpoint is written *after* the effects it stands for, by its owner alone (the owner epoch fences zombies),
+//! and never moves backwards.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use domain::{Lane, LogId, Position, Topic};
+use tokio::sync::watch;
+
+use crate::StoreError;
+
+#[cfg(test)]
+mod contract;
+mod sqlite;
+
+pub use sqlite::SqliteCheckpoints;
+
+/// One build of a projection. A rebuild makes the next one beside the one that serves; every key of a read model
+/// carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u32);
+
+impl Generation {
+    /// What a new system begins with.
+    pub const FIRST: Self = Self(1);
+}
+
+/// A projection's build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Build {
+    /// The projection's name.
+    pub projection: &'static str,
+    /// Which build of it.
+    pub generation: Generation,
+}
+
+/// A partition of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition {
+    /// The topic.
+    pub topic: Topic,
+    /// Its partition.
+    pub number: u16,
+}
+
+/// The right to write a partition's checkpoint: a later owner has a greater epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OwnerEpoch(pub u64);
+
+/// What an owner finds when it takes a partition over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its right to write.
+    pub epoch: OwnerEpoch,
+    /// Up to where the effects are done: `None` where the build has never seen this partition.
+    pub position: Option<Position>,
+    /// Lanes that are parked.
+    pub parked: Vec<ParkedLane>,
+}
+
+/// A lane whose events wait, from the one that could not be applied on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedLane {
+    /// Which lane.
+    pub lane: Lane,
+    /// Offset of the event that could not be applied.
+    pub first: i64,
+    /// Why not.
+    pub reason: String,
+    /// How many events wait, that one included.
+    pub waiting: u64,
+}
+
+/// How far every projection is, as far as this process knows: one shared watch, not a read per request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Offsets up to which effects are done, by projection and partition.
+    pub positions: HashMap<(String, Partition), i64>,
+    /// Parked lanes, by projection and partition.
+    pub parked: HashMap<(String, Partition), Vec<Lane>>,
+}
+
+impl Progress {
+    /// Whether `projection` has done all of `partition` up to `offset`.
+    pub fn has_passed(&self, projection: &str, partition: Partition, offset: i64) -> bool {
+        // The key is owned, so look-ups would allocate; there are few entries and fewer projections.
+        self.positions.iter().any(|((name, at), done)| name == projection && *at == partition && *done >= offset)
+    }
+
+    /// Whether `lane` is parked for `projection`.
+    pub fn is_parked(&self, projection: &str, partition: Partition, lane: &Lane) -> bool {
+        self.parked.iter().any(|((name, at), lanes)| name == projection && *at == partition && lanes.contains(lane))
+    }
+}
+
+/// The projections' memory.
+#[async_trait]
+pub trait Checkpoints: Send + Sync + 'static {
+    /// The generation that serves a projection's readers; [`Generation::FIRST`] where none was ever switched to.
+    async fn serving(&self, projection: &str) -> Result<Generation, StoreError>;
+
+    /// Takes a partition over: raises its owner epoch, so that the former owner is fenced, and answers where to go on.
+    async fn take(&self, build: Build, partition: Partition) -> Result<Taken, StoreError>;
+
+    /// Records that all effects up to `position` are done. A lower position than the stored one changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] if `epoch` is no longer the partition's.
+    async fn save(&self, build: Build, epoch: OwnerEpoch, position: Position) -> Result<(), StoreError>;
+
+    /// Puts events at `offsets` (ascending, all of `lane`) at the end of the lane's queue, parking the lane for
+    /// `reason` if it was not parked. Idempotent by offset.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] if `epoch` is no longer the partition's.
+    async fn park(
+        &self,
+        build: Build,
+        epoch: OwnerEpoch,
+        partition: Partition,
+        lane: &Lane,
+        offsets: &[i64],
+        reason: &str,
+    ) -> Result<(), StoreError>;
+
+    /// The first `limit` offsets of a lane's queue, ascending.
+    async fn parked_offsets(
+        &self,
+        build: Build,
+        partition: Partition,
+        lane: &Lane,
+        limit: usize,
+    ) -> Result<Vec<i64>, StoreError>;
+
+    /// Takes events up to and including `offset` out of a lane's queue once they are applied; an empty queue closes.
+    /// Answers whether it closed.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] if `epoch` is no longer the partition's.
+    async fn unpark(
+        &self,
+        build: Build,
+        epoch: OwnerEpoch,
+        partition: Partition,
+        lane: &Lane,
+        offset: i64,
+    ) -> Result<bool, StoreError>;
+
+    /// All parked lanes of a build.
+    async fn parked(&self, build: Build) -> Result<Vec<(Partition, ParkedLane)>, StoreError>;
+
+    /// Stored positions of a build.
+    async fn positions(&self, build: Build) -> Result<Vec<Position>, StoreError>;
+
+    /// Which log a build was made from, if it has seen any.
+    async fn log(&self, build: Build) -> Result<Option<LogId>, StoreError> {
+        Ok(self.positions(build).await?.first().map(|position| position.log))
+    }
+
+    /// How far every projection is, kept up to date: by this process's own writes, and by looking at others'.
+    fn progress(&self) -> watch::Receiver<Progress>;
+}

@@ -1,0 +1,234 @@
+//! What this process knows of all projections' progress without asking the file: its own writes as they are committed,
+//! and what other processes have written, looked for about ten times a second.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use domain::{Lane, Position};
+use rusqlite::{Connection, Row};
+use tokio::sync::watch;
+
+use super::rows::topic_at;
+use crate::StoreError;
+use crate::checkpoints::{Build, Generation, Partition, Progress};
+use crate::sqlite::{Database, Watch};
+
+/// How long another process's progress may go unnoticed.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Progress of the serving generations, and which those are.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    progress: watch::Sender<Progress>,
+    /// Own writes taken note of. Changes under the lock of `progress` only.
+    notes: AtomicU64,
+    /// Changes under the lock of `progress` only.
+    serving: RwLock<HashMap<String, Generation>>,
+}
+
+impl Known {
+    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    pub(super) fn serving(&self, projection: &str) -> Generation {
+        let serving = self.serving.read().unwrap_or_else(PoisonError::into_inner);
+        serving.get(projection).copied().unwrap_or(Generation::FIRST)
+    }
+
+    pub(super) fn note_position(&self, build: Build, position: Position) {
+        let partition = Partition { topic: position.topic, number: position.partition };
+        self.note(build, |progress| {
+            let done = progress.positions.entry((build.projection.to_owned(), partition)).or_insert(i64::MIN);
+            // The file may have been looked at since the commit, and have been further on.
+            let is_news = position.offset > *done;
+            *done = position.offset.max(*done);
+            is_news
+        });
+    }
+
+    pub(super) fn note_parked(&self, build: Build, partition: Partition, lane: Lane) {
+        self.note(build, |progress| {
+            let lanes = progress.parked.entry((build.projection.to_owned(), partition)).or_default();
+            let is_news = !lanes.contains(&lane);
+            if is_news {
+                lanes.push(lane);
+            }
+            is_news
+        });
+    }
+
+    pub(super) fn note_drained(&self, build: Build, partition: Partition, lane: &Lane) {
+        self.note(build, |progress| {
+            let key = (build.projection.to_owned(), partition);
+            let Some(lanes) = progress.parked.get_mut(&key) else { return false };
+            let before = lanes.len();
+            lanes.retain(|parked| parked != lane);
+            let is_news = lanes.len() < before;
+            if lanes.is_empty() {
+                progress.parked.remove(&key);
+            }
+            is_news
+        });
+    }
+
+    /// Takes note of an own write that is committed, if it is of a generation that serves.
+    fn note(&self, build: Build, change: impl FnOnce(&mut Progress) -> bool) {
+        self.progress.send_if_modified(|progress| {
+            self.notes.fetch_add(1, Ordering::Release);
+            self.serving(build.projection) == build.generation && change(progress)
+        });
+    }
+
+    /// Puts what the files say in place of what is known, if they say anything new.
+    pub(super) fn look_at(&self, files: &mut Files) -> Result<(), StoreError> {
+        loop {
+            // Before the look: what is noted from here on may be missing in what it sees.
+            let notes = self.notes.load(Ordering::Acquire);
+            files.look()?;
+            if !files.has_news {
+                return Ok(());
+            }
+            let seen = files.progress();
+            self.progress.send_if_modified(|progress| {
+                if self.notes.load(Ordering::Acquire) != notes {
+                    return false;
+                }
+                files.has_news = false;
+                let serving = files.serving.clone();
+                *self.serving.write().unwrap_or_else(PoisonError::into_inner) = serving;
+                let is_news = *progress != seen;
+                *progress = seen;
+                is_news
+            });
+        }
+    }
+}
+
+/// The two files and what was last seen in them.
+pub(super) struct Files {
+    read_models: Watch,
+    truth: Watch,
+    serving: HashMap<String, Generation>,
+    rows: Rows,
+    /// Something was seen that is not taken over yet: also when a look after it failed.
+    has_news: bool,
+}
+
+/// What the read models' file says of every build of every projection.
+#[derive(Default)]
+struct Rows {
+    positions: Vec<(OfBuild, i64)>,
+    parked: Vec<(OfBuild, Lane)>,
+}
+
+struct OfBuild {
+    projection: String,
+    generation: Generation,
+    partition: Partition,
+}
+
+impl Files {
+    pub(super) fn open(read_models: &Database, truth: &Database) -> Result<Self, StoreError> {
+        let (read_models, truth) = (read_models.watch()?, truth.watch()?);
+        Ok(Self { read_models, truth, serving: HashMap::new(), rows: Rows::default(), has_news: true })
+    }
+
+    fn look(&mut self) -> Result<(), StoreError> {
+        let serving = self.truth.look(|connection| {
+            let mut statement = connection.prepare_cached("SELECT projection, generation FROM serving_generations")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, Generation(row.get(1)?))))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })?;
+        if let Some(serving) = serving {
+            self.serving = serving;
+            self.has_news = true;
+        }
+        if let Some(rows) = self.read_models.look(Rows::read)? {
+            self.rows = rows;
+            self.has_news = true;
+        }
+        Ok(())
+    }
+
+    /// What was seen of the generations that serve.
+    fn progress(&self) -> Progress {
+        let serves =
+            |of: &OfBuild| self.serving.get(&of.projection).copied().unwrap_or(Generation::FIRST) == of.generation;
+        let mut progress = Progress::default();
+        for (of, offset) in self.rows.positions.iter().filter(|(of, _)| serves(of)) {
+            progress.positions.insert((of.projection.clone(), of.partition), *offset);
+        }
+        for (of, lane) in self.rows.parked.iter().filter(|(of, _)| serves(of)) {
+            progress.parked.entry((of.projection.clone(), of.partition)).or_default().push(lane.clone());
+        }
+        progress
+    }
+}
+
+impl Rows {
+    /// At one moment: a lane is parked before the checkpoint passes its event, and must be seen so.
+    fn read(connection: &Connection) -> Result<Self, StoreError> {
+        let mut positions = connection.prepare_cached(
+            r#"SELECT generation, projection, topic, partition, "offset" FROM checkpoints
+            WHERE "offset" IS NOT NULL"#,
+        )?;
+        let mut parked =
+            connection.prepare_cached("SELECT generation, projection, topic, partition, lane FROM parked_lanes")?;
+        let positions = positions.query_map([], |row| Ok((of_build(row)?, row.get(4)?)))?;
+        let parked = parked.query_map([], |row| Ok((of_build(row)?, Lane::new(row.get::<_, String>(4)?))))?;
+        Ok(Self { positions: positions.collect::<Result<_, _>>()?, parked: parked.collect::<Result<_, _>>()? })
+    }
+}
+
+fn of_build(row: &Row<'_>) -> rusqlite::Result<OfBuild> {
+    Ok(OfBuild {
+        generation: Generation(row.get(0)?),
+        projection: row.get(1)?,
+        partition: Partition { topic: topic_at(row, 2)?, number: row.get(3)? },
+    })
+}
+
+/// The thread that looks at the files; dropping this ends it.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    /// Never sent to: the thread waits for it to be dropped.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    /// Loads what the files say, then keeps looking. A thread and not a task: it blocks, and needs no runtime.
+    pub(super) fn start(known: Arc<Known>, read_models: &Database, truth: &Database) -> Result<Self, StoreError> {
+        let mut files = Files::open(read_models, truth)?;
+        known.look_at(&mut files)?;
+        let (stop, stopped) = channel();
+        let thread = std::thread::Builder::new()
+            .name("checkpoints".to_owned())
+            .spawn(move || look_until(&stopped, &known, files))
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has nothing left to wait for.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn look_until(stopped: &Receiver<()>, known: &Known, mut files: Files) {
+    while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        if let Err(error) = known.look_at(&mut files) {
+            tracing::warn!(%error, "what other processes have done is not known");
+        }
+    }
+}

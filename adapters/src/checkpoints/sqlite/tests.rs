@@ -1,0 +1,136 @@
+//! The contract, and what is true of this adapter beyond it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use domain::{LogId, Topic};
+use tempfile::TempDir;
+
+use super::*;
+use crate::checkpoints::contract;
+use crate::sqlite::{Durability, READ_MODELS, TRUTH};
+
+struct Files {
+    read_models: Arc<Database>,
+    truth: Arc<Database>,
+}
+
+impl Files {
+    fn open(folder: &Path) -> Self {
+        let read_models = Database::open(&folder.join("read_models.db"), &READ_MODELS, Durability::Process).unwrap();
+        let truth = Database::open(&folder.join("truth.db"), &TRUTH, Durability::Power).unwrap();
+        Self { read_models, truth }
+    }
+
+    fn checkpoints(&self) -> SqliteCheckpoints {
+        SqliteCheckpoints::open(Arc::clone(&self.read_models), Arc::clone(&self.truth)).unwrap()
+    }
+
+    async fn switch(&self, generation: u32) {
+        let switch = "INSERT INTO serving_generations (projection, generation) VALUES ('timelines', ?1)
+            ON CONFLICT (projection) DO UPDATE SET generation = excluded.generation";
+        self.truth.write(move |connection| Ok(connection.execute(switch, [generation])?)).await.unwrap();
+    }
+}
+
+async fn open() -> (Arc<dyn Checkpoints>, Arc<dyn Checkpoints>, TempDir) {
+    let folder = TempDir::new().unwrap();
+    // Handles of their own, as two processes have them.
+    let [one, other] = [(); 2].map(|()| Files::open(folder.path()).checkpoints());
+    (Arc::new(one), Arc::new(other), folder)
+}
+
+contract::stamp!(open);
+
+const FIRST: Build = Build { projection: "timelines", generation: Generation::FIRST };
+const SECOND: Build = Build { projection: "timelines", generation: Generation(2) };
+const PLACE: Partition = Partition { topic: Topic::Posts, number: 0 };
+
+fn at(offset: i64) -> Position {
+    Position { log: LogId(7), topic: PLACE.topic, partition: PLACE.number, offset }
+}
+
+async fn until(progress: &mut watch::Receiver<Progress>, is_so: impl FnMut(&Progress) -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(30), progress.wait_for(is_so)).await;
+    waited.expect("the progress that was waited for").expect("the port is open");
+}
+
+/// The pointer is one write to the truth; after it, another generation's progress is what counts.
+#[tokio::test]
+async fn a_switch_of_generations_is_noticed() {
+    let folder = TempDir::new().unwrap();
+    let files = Files::open(folder.path());
+    let checkpoints = files.checkpoints();
+    let first = checkpoints.take(FIRST, PLACE).await.unwrap().epoch;
+    let second = checkpoints.take(SECOND, PLACE).await.unwrap().epoch;
+    checkpoints.save(FIRST, first, at(20)).await.unwrap();
+    checkpoints.save(SECOND, second, at(10)).await.unwrap();
+    checkpoints.park(SECOND, second, PLACE, &Lane::new("a"), &[9], "stopped").await.unwrap();
+    let mut progress = checkpoints.progress();
+    assert!(progress.borrow().has_passed("timelines", PLACE, 20));
+
+    files.switch(2).await;
+    until(&mut progress, |progress| !progress.has_passed("timelines", PLACE, 20)).await;
+    assert_eq!(checkpoints.serving("timelines").await.unwrap(), Generation(2));
+    assert_eq!(checkpoints.serving("engagement").await.unwrap(), Generation::FIRST);
+    assert!(progress.borrow().has_passed("timelines", PLACE, 10));
+    assert!(progress.borrow().is_parked("timelines", PLACE, &Lane::new("a")));
+
+    // The one that no longer serves goes on, unseen, and can be switched back to.
+    checkpoints.save(FIRST, first, at(30)).await.unwrap();
+    assert!(!progress.borrow().has_passed("timelines", PLACE, 11));
+    files.switch(1).await;
+    until(&mut progress, |progress| progress.has_passed("timelines", PLACE, 30)).await;
+    assert!(!progress.borrow().is_parked("timelines", PLACE, &Lane::new("a")));
+}
+
+/// A start does not begin with nothing known: what is done is done, without waiting for the first look.
+#[tokio::test]
+async fn what_is_stored_is_known_from_the_start() {
+    let folder = TempDir::new().unwrap();
+    {
+        let files = Files::open(folder.path());
+        let checkpoints = files.checkpoints();
+        let epoch = checkpoints.take(SECOND, PLACE).await.unwrap().epoch;
+        checkpoints.save(SECOND, epoch, at(10)).await.unwrap();
+        checkpoints.park(SECOND, epoch, PLACE, &Lane::new("a"), &[9], "stopped").await.unwrap();
+        files.switch(2).await;
+    }
+    let checkpoints = Files::open(folder.path()).checkpoints();
+    let progress = checkpoints.progress();
+    assert!(progress.borrow().has_passed("timelines", PLACE, 10));
+    assert!(progress.borrow().is_parked("timelines", PLACE, &Lane::new("a")));
+    assert_eq!(checkpoints.serving("timelines").await.unwrap(), Generation(2));
+}
+
+/// Own writes and looks at the files meet in the same watch, and what was looked up may be older than what was noted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_never_falls_while_the_files_are_looked_at() {
+    const SAVES: i64 = 1_500;
+    let folder = TempDir::new().unwrap();
+    let files = Files::open(folder.path());
+    let checkpoints = files.checkpoints();
+    let looked = known::Files::open(&files.read_models, &files.truth).unwrap();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let looks = std::thread::spawn({
+        let (known, stop, mut looked) = (Arc::clone(&checkpoints.known), Arc::clone(&stop), looked);
+        move || {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                known.look_at(&mut looked).unwrap();
+            }
+        }
+    });
+    let epoch = checkpoints.take(FIRST, PLACE).await.unwrap().epoch;
+    let progress = checkpoints.progress();
+    for offset in 0..SAVES {
+        checkpoints.save(FIRST, epoch, at(offset)).await.unwrap();
+        let lane = Lane::new("a");
+        checkpoints.park(FIRST, epoch, PLACE, &lane, &[offset], "stopped").await.unwrap();
+        assert!(progress.borrow().is_parked("timelines", PLACE, &lane), "the lane was forgotten");
+        checkpoints.unpark(FIRST, epoch, PLACE, &lane, offset).await.unwrap();
+        assert!(!progress.borrow().is_parked("timelines", PLACE, &lane), "the lane is shown as parked again");
+        assert!(progress.borrow().has_passed("timelines", PLACE, offset), "the progress fell");
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    looks.join().unwrap();
+}

@@ -1,0 +1,145 @@
+//! [`Content`] in the truth's file.
+//!
+//! Opened with the log of the same file, a commit appends to it in the document's own transaction: the outbox stays
+//! empty, and the answer knows the position. Opened without, events wait in the outbox.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::text::Username;
+use domain::{PostId, StreamId, Timestamp, UserId};
+use rusqlite::Connection;
+
+use super::{
+    Acknowledgement, Answer, ClaimOutcome, CommandClaim, Commit, CommitError, Committed, Content, Document, Outbox,
+    PublicState, Published, Rendered, StoredKey,
+};
+use crate::StoreError;
+use crate::event_log::{Appender, Record, SqliteEventLog};
+use crate::sqlite::Database;
+
+mod claims;
+mod documents;
+mod key;
+mod keys;
+mod outbox;
+#[cfg(test)]
+mod tests;
+
+/// The adapter.
+#[derive(Clone, Debug)]
+pub struct SqliteContent {
+    db: Arc<Database>,
+    log: Option<Appender>,
+}
+
+impl SqliteContent {
+    /// In the truth's file ([`TRUTH`](crate::sqlite::TRUTH)). `log` is the log of the same [`Database`], where events go
+    /// to; `None` leaves them in the outbox.
+    ///
+    /// # Errors
+    /// The file cannot be used, or `log` is not in it.
+    pub fn open(db: Arc<Database>, log: Option<Arc<SqliteEventLog>>) -> Result<Self, StoreError> {
+        let Some(log) = log else { return Ok(Self { db, log: None }) };
+        if !Arc::ptr_eq(&db, log.database()) {
+            let other = log.database().path().display().to_string();
+            return Err(StoreError::Damaged(format!("{} is not where the log is: {other}", db.path().display())));
+        }
+        let log = log.appender();
+        // From a time when the log was elsewhere: no relay would look for it any more.
+        outbox::move_to_log(&mut db.connect()?, &log)?;
+        Ok(Self { db, log: Some(log) })
+    }
+}
+
+#[async_trait]
+impl Content for SqliteContent {
+    async fn load(&self, stream: StreamId) -> Result<Option<Document>, StoreError> {
+        self.db.read(|connection| documents::load(connection, stream)).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        let (log, announcer) = (self.log.clone(), self.log.clone());
+        let write = move |connection: &Connection| documents::commit(connection, log.as_ref(), &commit);
+        let announce = move |committed: &Committed| {
+            if let (Some(log), Some(position)) = (announcer, committed.position) {
+                log.announce(&[position]);
+            }
+        };
+        self.db.write_then(write, announce).await.map_err(|error| match error {
+            StoreError::Overtaken(_) => CommitError::Conflict,
+            error => CommitError::Store(error),
+        })
+    }
+
+    async fn outbox(&self, stream: StreamId) -> Result<Vec<Record>, StoreError> {
+        self.db.read(|connection| outbox::of(connection, stream)).await
+    }
+
+    async fn pending_outboxes(&self, before: Timestamp, limit: usize) -> Result<Vec<Outbox>, StoreError> {
+        self.db.read(|connection| outbox::pending(connection, before, limit)).await
+    }
+
+    async fn acknowledge(&self, acknowledgements: Vec<Acknowledgement>) -> Result<(), StoreError> {
+        let each = move |connection: &Connection| {
+            acknowledgements.iter().try_for_each(|it| outbox::acknowledge(connection, it))
+        };
+        self.db.write(each).await
+    }
+
+    async fn published(&self, stream: StreamId) -> Result<Option<Published>, StoreError> {
+        self.db.read(|connection| outbox::published(connection, stream)).await
+    }
+
+    async fn states(&self, streams: &[StreamId]) -> Result<Vec<Option<PublicState>>, StoreError> {
+        self.db.read(|connection| documents::states(connection, streams)).await
+    }
+
+    async fn previews(&self, posts: &[PostId]) -> Result<Vec<Option<String>>, StoreError> {
+        self.db.read(|connection| documents::previews(connection, posts)).await
+    }
+
+    async fn rendered(&self, post: PostId) -> Result<Option<Rendered>, StoreError> {
+        self.db.read(|connection| documents::rendered(connection, post)).await
+    }
+
+    async fn scan(&self, after: Option<StreamId>, limit: usize) -> Result<Vec<(StreamId, PublicState)>, StoreError> {
+        self.db.read(|connection| documents::scan(connection, after, limit)).await
+    }
+
+    async fn claim_command(&self, claim: CommandClaim) -> Result<ClaimOutcome, StoreError> {
+        self.db.write(move |connection| claims::command(connection, &claim)).await
+    }
+
+    async fn answer_command(&self, actor: &str, key: &str, answer: &Answer) -> Result<(), StoreError> {
+        let (actor, key, answer) = (actor.to_owned(), key.to_owned(), answer.clone());
+        self.db.write(move |connection| claims::answer(connection, &actor, &key, &answer)).await
+    }
+
+    async fn forget_commands(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.db.write(move |connection| claims::forget(connection, before, limit)).await
+    }
+
+    async fn claim_username(
+        &self,
+        name: &Username,
+        owner: UserId,
+        now: Timestamp,
+        expired: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let name = name.clone();
+        self.db.write(move |connection| claims::username(connection, &name, owner, now, expired)).await
+    }
+
+    async fn username_owner(&self, name: &Username) -> Result<Option<UserId>, StoreError> {
+        self.db.read(|connection| claims::username_owner(connection, name)).await
+    }
+
+    async fn key(&self, person: UserId) -> Result<Option<StoredKey>, StoreError> {
+        self.db.read(|connection| keys::of(connection, person)).await
+    }
+
+    async fn create_key(&self, person: UserId, wrapped: Vec<u8>) -> Result<StoredKey, StoreError> {
+        self.db.write(move |connection| keys::create(connection, person, &wrapped)).await
+    }
+}

@@ -1,0 +1,22 @@
+//! Every outside system, one folder each: the port (a trait) in its `mod.rs`, the adapters beside it, and in
+//! `contract.rs` the tests that every adapter of the port must pass.
+//!
+//! `http` is the outside that calls us: the conventions that the command API and the query API share.
+
+pub mod checkpoints;
+pub mod codec;
+pub mod content;
+pub mod event_log;
+pub mod http;
+pub mod live;
+pub mod secrets;
+pub mod sqlite;
+pub mod stores;
+pub mod timelines;
+pub mod views;
+
+mod error;
+#[cfg(test)]
+mod property;
+
+pub use error::StoreError;

@@ -1,0 +1,118 @@
+//! [`Timelines`] in the read models' file.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::{PostId, UserId};
+
+use super::{AuthorEntry, Entry, Home, Span, Timelines};
+use crate::StoreError;
+use crate::checkpoints::Generation;
+use crate::sqlite::Database;
+
+mod authors;
+mod homes;
+
+/// Authors whose timelines are merged in one look at the file: bounds how long it keeps the caller's thread.
+const AUTHORS_AT_ONCE: usize = 256;
+
+/// The adapter.
+#[derive(Clone, Debug)]
+pub struct SqliteTimelines {
+    db: Arc<Database>,
+}
+
+impl SqliteTimelines {
+    /// In the read models' file ([`READ_MODELS`](crate::sqlite::READ_MODELS)).
+    pub fn new(db: Arc<Database>) -> Self {
+        Self { db }
+    }
+}
+
+#[async_trait]
+impl Timelines for SqliteTimelines {
+    async fn write_authors(&self, generation: Generation, entries: &[AuthorEntry]) -> Result<(), StoreError> {
+        let entries = entries.to_vec();
+        self.db.write(move |connection| authors::write(connection, generation, &entries)).await
+    }
+
+    async fn authors(
+        &self,
+        generation: Generation,
+        authors: &[UserId],
+        span: Span,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        // Each once, or a post would be in the merge twice; in the order in which they are stored.
+        let mut authors = authors.to_vec();
+        authors.sort_unstable();
+        authors.dedup();
+        let mut merge = authors::Merge::new(span, limit);
+        for some in authors.chunks(AUTHORS_AT_ONCE) {
+            self.db.read(|connection| merge.add(connection, generation, some)).await?;
+        }
+        Ok(merge.into_entries())
+    }
+
+    async fn write_homes(&self, generation: Generation, owners: &[UserId], entry: Entry) -> Result<(), StoreError> {
+        let owners = owners.to_vec();
+        self.db.write(move |connection| homes::write(connection, generation, &owners, entry)).await
+    }
+
+    async fn fill_home(&self, generation: Generation, owner: UserId, entries: &[Entry]) -> Result<(), StoreError> {
+        let entries = entries.to_vec();
+        self.db.write(move |connection| homes::fill(connection, generation, owner, &entries)).await
+    }
+
+    async fn raise_mark(&self, generation: Generation, owner: UserId, mark: PostId) -> Result<(), StoreError> {
+        self.db.write(move |connection| homes::raise_mark(connection, generation, owner, mark)).await
+    }
+
+    async fn trim(&self, generation: Generation, owner: UserId, at: usize, to: usize) -> Result<(), StoreError> {
+        // Most looks find nothing to do, and a look takes no turn at the writer. What comes in meanwhile is for the
+        // next look.
+        if self.db.read(|connection| homes::has_more_than(connection, generation, owner, at)).await? {
+            self.db.write(move |connection| homes::trim(connection, generation, owner, at, to)).await?;
+        }
+        Ok(())
+    }
+
+    async fn home(&self, generation: Generation, owner: UserId, span: Span, limit: usize) -> Result<Home, StoreError> {
+        self.db.read(|connection| homes::read(connection, generation, owner, span, limit)).await
+    }
+
+    async fn scan_authors(
+        &self,
+        generation: Generation,
+        after: Option<(UserId, PostId)>,
+        limit: usize,
+    ) -> Result<Vec<AuthorEntry>, StoreError> {
+        self.db.read(|connection| authors::scan(connection, generation, after, limit)).await
+    }
+
+    async fn scan_homes(
+        &self,
+        generation: Generation,
+        after: Option<(UserId, PostId)>,
+        limit: usize,
+    ) -> Result<Vec<(UserId, Entry)>, StoreError> {
+        self.db.read(|connection| homes::scan(connection, generation, after, limit)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::sqlite::{Durability, READ_MODELS};
+    use crate::timelines::contract;
+
+    async fn open() -> (Arc<dyn Timelines>, TempDir) {
+        let folder = TempDir::new().unwrap();
+        let db = Database::open(&folder.path().join("read_models.db"), &READ_MODELS, Durability::Process).unwrap();
+        (Arc::new(SqliteTimelines::new(db)), folder)
+    }
+
+    contract::stamp!(open);
+}

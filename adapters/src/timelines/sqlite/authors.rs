@@ -1,0 +1,176 @@
+//! Authors' own timelines and their merge.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use domain::{PostId, UserId};
+use rusqlite::{Connection, params};
+
+use crate::StoreError;
+use crate::checkpoints::Generation;
+use crate::sqlite::values::{Unsigned, is_of_one_row, page};
+use crate::timelines::{AuthorEntry, Entry, Order, Span};
+
+pub(super) fn write(
+    connection: &Connection,
+    Generation(generation): Generation,
+    entries: &[AuthorEntry],
+) -> Result<(), StoreError> {
+    let mut write = connection.prepare_cached(
+        r#"INSERT INTO author_posts (generation, author, post, deleted, sequence, partition, "offset")
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        ON CONFLICT (generation, author, post) DO UPDATE
+        SET deleted = excluded.deleted, sequence = excluded.sequence, partition = excluded.partition,
+            "offset" = excluded."offset"
+        WHERE excluded.sequence > author_posts.sequence"#,
+    )?;
+    for entry in entries {
+        write.execute(params![
+            generation,
+            entry.author.as_bytes(),
+            entry.post.as_bytes(),
+            entry.deleted,
+            Unsigned(entry.sequence),
+            entry.partition,
+            entry.offset,
+        ])?;
+    }
+    Ok(())
+}
+
+/// Many timelines merged into one, of which only the nearest `limit` entries are ever held. A timeline is read only
+/// as far as it has entries nearer than the farthest of those, so many authors cost little more than a look at each.
+pub(super) struct Merge {
+    span: Span,
+    limit: usize,
+    kept: BinaryHeap<Kept>,
+}
+
+/// An entry, ordered by how far it is from the end that the span is counted from.
+struct Kept {
+    entry: Entry,
+    order: Order,
+}
+
+impl Merge {
+    pub(super) fn new(span: Span, limit: usize) -> Self {
+        Self { span, limit, kept: BinaryHeap::new() }
+    }
+
+    /// Adds the timelines of authors that were not added before.
+    pub(super) fn add(
+        &mut self,
+        connection: &Connection,
+        Generation(generation): Generation,
+        authors: &[UserId],
+    ) -> Result<(), StoreError> {
+        if self.limit == 0 {
+            return Ok(());
+        }
+        let mut statement = match self.span.order {
+            Order::NewestFirst => connection.prepare_cached(
+                r#"SELECT post, partition, "offset" FROM author_posts
+                WHERE generation = ?1 AND author = ?2 AND post > ?3 AND post < ?4 AND deleted = 0
+                ORDER BY post DESC"#,
+            )?,
+            Order::OldestFirst => connection.prepare_cached(
+                r#"SELECT post, partition, "offset" FROM author_posts
+                WHERE generation = ?1 AND author = ?2 AND post > ?3 AND post < ?4 AND deleted = 0
+                ORDER BY post"#,
+            )?,
+        };
+        for author in authors {
+            let (above, below) = (self.span.above.as_bytes(), self.span.below.as_bytes());
+            let mut rows = statement.query(params![generation, author.as_bytes(), above, below])?;
+            while let Some(row) = rows.next()? {
+                let read = || {
+                    let (post, partition, offset) = (PostId::from_bytes(row.get(0)?), row.get(1)?, row.get(2)?);
+                    Ok(Entry { post, author: *author, partition, offset })
+                };
+                match read() {
+                    Ok(entry) if self.keep(entry) => {}
+                    // The rest of this author's posts are farther still.
+                    Ok(_) => break,
+                    Err(error) if is_of_one_row(&error) => {
+                        tracing::error!(%error, %author, "a damaged row is passed over");
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the entry if it is among the nearest so far. With enough of them, the span ends at the farthest.
+    fn keep(&mut self, entry: Entry) -> bool {
+        let kept = Kept { entry, order: self.span.order };
+        if self.kept.len() == self.limit {
+            match self.kept.peek_mut() {
+                Some(mut farthest) if kept < *farthest => *farthest = kept,
+                _ => return false,
+            }
+        } else {
+            self.kept.push(kept);
+        }
+        if self.kept.len() == self.limit
+            && let Some(farthest) = self.kept.peek()
+        {
+            match self.span.order {
+                Order::NewestFirst => self.span.above = farthest.entry.post,
+                Order::OldestFirst => self.span.below = farthest.entry.post,
+            }
+        }
+        true
+    }
+
+    pub(super) fn into_entries(self) -> Vec<Entry> {
+        self.kept.into_sorted_vec().into_iter().map(|kept| kept.entry).collect()
+    }
+}
+
+impl Ord for Kept {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match self.order {
+            Order::NewestFirst => other.entry.post.cmp(&self.entry.post),
+            Order::OldestFirst => self.entry.post.cmp(&other.entry.post),
+        }
+    }
+}
+
+impl PartialOrd for Kept {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Kept {}
+
+pub(super) fn scan(
+    connection: &Connection,
+    Generation(generation): Generation,
+    after: Option<(UserId, PostId)>,
+    limit: usize,
+) -> Result<Vec<AuthorEntry>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        r#"SELECT author, post, deleted, sequence, partition, "offset"
+        FROM author_posts WHERE generation = ?1 AND (author, post) > (?2, ?3) ORDER BY author, post"#,
+    )?;
+    let (author, post) = after.unwrap_or((UserId::MIN, PostId::MIN));
+    let rows = statement.query_map(params![generation, author.as_bytes(), post.as_bytes()], |row| {
+        Ok(AuthorEntry {
+            author: UserId::from_bytes(row.get(0)?),
+            post: PostId::from_bytes(row.get(1)?),
+            deleted: row.get(2)?,
+            sequence: row.get::<_, Unsigned>(3)?.0,
+            partition: row.get(4)?,
+            offset: row.get(5)?,
+        })
+    })?;
+    page(rows, limit)
+}

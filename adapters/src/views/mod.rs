@@ -1,0 +1,333 @@
+//! The port of read models in documents: counts, comments by post, who reacted, edges. Every row carries the
+//! generation it belongs to, and the sequence and offset of what it was last changed by.
+//!
+//! All rows about a post come from one lane, so their offsets are of one partition and compare. They are offsets of
+//! the log that the generation was built from (`checkpoints` knows which).
+
+use async_trait::async_trait;
+use domain::text::CommentText;
+use domain::{CommentId, PostId, Timestamp, UserId};
+
+use crate::StoreError;
+use crate::checkpoints::Generation;
+
+#[cfg(test)]
+mod contract;
+mod sqlite;
+
+pub use sqlite::SqliteViews;
+
+/// What is counted about a post, and up to where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PostRow {
+    /// Reactions that are likes.
+    pub likes: u64,
+    /// Comments that are not deleted.
+    pub comments: u64,
+    /// Offset of the newest event that the counts contain.
+    pub position: i64,
+    /// Offset up to which the rows of comments and reactions are written: what live streams start from.
+    pub listed: i64,
+    /// Sequence of the newest event of the post's own stream.
+    pub sequence: u64,
+    /// Offset of the newest event of the post's own stream: a resumed stream tells of edits and deletion by it.
+    pub changed: i64,
+    /// Whether that event is the post's deletion.
+    pub deleted: bool,
+}
+
+impl Default for PostRow {
+    fn default() -> Self {
+        use domain::stream::BEFORE_FIRST;
+        Self {
+            likes: 0,
+            comments: 0,
+            position: BEFORE_FIRST,
+            listed: BEFORE_FIRST,
+            sequence: 0,
+            changed: BEFORE_FIRST,
+            deleted: false,
+        }
+    }
+}
+
+/// A comment, or what is left of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommentRow {
+    /// The comment.
+    pub comment: CommentId,
+    /// What it is about.
+    pub post: PostId,
+    /// Who wrote it.
+    pub author: UserId,
+    /// What it answers.
+    pub parent: Option<CommentId>,
+    /// The text; `None` once deleted: the row stays as a tombstone.
+    pub text: Option<CommentText>,
+    /// When the text was last changed.
+    pub edited_at: Option<Timestamp>,
+    /// Sequence of the newest event in the row.
+    pub sequence: u64,
+    /// Offset of `comment.added`.
+    pub created: i64,
+    /// Offset of the newest event in the row.
+    pub position: i64,
+}
+
+/// Somebody's reaction to a post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReactionRow {
+    /// The post.
+    pub post: PostId,
+    /// Who reacted.
+    pub user: UserId,
+    /// Whether it is a like now; if not, the row is a tombstone.
+    pub liked: bool,
+    /// Sequence of the newest event in the row.
+    pub sequence: u64,
+    /// Offset of the newest event in the row.
+    pub position: i64,
+}
+
+/// Which rows a batch of one post's lane needs.
+#[derive(Clone, Debug)]
+pub struct EngagementLookup {
+    /// The post.
+    pub post: PostId,
+    /// Comments touched.
+    pub comments: Vec<CommentId>,
+    /// People whose reactions are touched.
+    pub users: Vec<UserId>,
+}
+
+/// The rows that were asked for; absent ones are absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngagementRows {
+    /// The post's counts; default where there is no row.
+    pub post: PostRow,
+    /// Comments found.
+    pub comments: Vec<CommentRow>,
+    /// Reactions found.
+    pub reactions: Vec<ReactionRow>,
+}
+
+/// What a batch of one post's lane makes of the rows.
+#[derive(Clone, Debug)]
+pub struct EngagementUpdate {
+    /// The post.
+    pub post: PostId,
+    /// The counts' `position` that this was computed from: the guard.
+    pub expected_position: i64,
+    /// The new counts.
+    pub row: PostRow,
+    /// New comment rows.
+    pub comments: Vec<CommentRow>,
+    /// New reaction rows.
+    pub reactions: Vec<ReactionRow>,
+}
+
+/// A post's numbers as a viewer sees them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Engagement {
+    /// Likes.
+    pub likes: u64,
+    /// Comments.
+    pub comments: u64,
+    /// Whether the viewer is among the likes; false without a viewer.
+    pub liked_by_me: bool,
+}
+
+/// What one person does about another, with the sequence of their pair's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Who acts.
+    pub from: UserId,
+    /// Whom it is about.
+    pub to: UserId,
+    /// Reads their posts.
+    pub following: bool,
+    /// Wants nothing of them.
+    pub blocking: bool,
+    /// Sequence, in the pair's stream, of the newest event in this direction.
+    pub sequence: u64,
+}
+
+/// One event's change of one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EdgeChange {
+    /// Who acts.
+    pub from: UserId,
+    /// Whom it is about.
+    pub to: UserId,
+    /// What changes.
+    pub what: EdgeField,
+    /// The event's sequence in the pair's stream.
+    pub sequence: u64,
+}
+
+/// The half of a direction that an event changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdgeField {
+    /// Following, or no longer.
+    Following(bool),
+    /// Blocking, or no longer.
+    Blocking(bool),
+}
+
+/// What a viewer and another are to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelationView {
+    /// The viewer follows the other.
+    pub following: bool,
+    /// The other follows the viewer.
+    pub followed_by: bool,
+    /// The viewer has blocked the other.
+    pub blocking: bool,
+    /// The other has blocked the viewer.
+    pub blocked_by: bool,
+}
+
+impl RelationView {
+    /// Whether a block either way keeps the two apart.
+    pub fn is_blocked(&self) -> bool {
+        self.blocking || self.blocked_by
+    }
+}
+
+/// The read models in documents.
+///
+/// Invariants: a row never goes back to an older sequence; `write_engagement` changes a post's counts only from the
+/// position that they were computed from, then the rows, then `listed`, so that a crash between the steps is mended
+/// by writing the same batch again (in SQLite all is one transaction); removed things stay as tombstones.
+#[async_trait]
+pub trait Views: Send + Sync + 'static {
+    // Engagement: written by the projection of that name alone.
+
+    /// The rows that batches need, in the order asked for.
+    async fn engagement_rows(
+        &self,
+        generation: Generation,
+        lookups: &[EngagementLookup],
+    ) -> Result<Vec<EngagementRows>, StoreError>;
+
+    /// Writes what batches came to. Rows that are not newer (by `sequence`) than what is stored stay as stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] where a post's position is not the expected one.
+    async fn write_engagement(&self, generation: Generation, updates: Vec<EngagementUpdate>) -> Result<(), StoreError>;
+
+    /// The numbers of many posts for a viewer, in the order asked for; zeros where there is no row.
+    async fn engagement(
+        &self,
+        generation: Generation,
+        viewer: Option<UserId>,
+        posts: &[PostId],
+    ) -> Result<Vec<Engagement>, StoreError>;
+
+    /// A post's counts and positions; default where there is no row.
+    async fn post_row(&self, generation: Generation, post: PostId) -> Result<PostRow, StoreError>;
+
+    /// Comments of a post that are not deleted, newest first, below `before`.
+    async fn comments(
+        &self,
+        generation: Generation,
+        post: PostId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<CommentRow>, StoreError>;
+
+    /// Comment rows, tombstones too, whose `created` or `position` is above `after`, in any order, at most `limit`.
+    async fn comments_changed(
+        &self,
+        generation: Generation,
+        post: PostId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<CommentRow>, StoreError>;
+
+    /// Likes of a post, newest first by `position`, below `before`.
+    async fn likes(
+        &self,
+        generation: Generation,
+        post: PostId,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<ReactionRow>, StoreError>;
+
+    // Edges: written by `timelines` alone.
+
+    /// Applies each change whose sequence is above that of its direction's row; makes rows that are not there.
+    async fn write_edges(&self, generation: Generation, changes: &[EdgeChange]) -> Result<(), StoreError>;
+
+    /// What `viewer` and each of `others` are to each other, in the order asked for.
+    async fn relations(
+        &self,
+        generation: Generation,
+        viewer: UserId,
+        others: &[UserId],
+    ) -> Result<Vec<RelationView>, StoreError>;
+
+    /// Those who follow `author`, by id, above `after`.
+    async fn followers(
+        &self,
+        generation: Generation,
+        author: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StoreError>;
+
+    /// Those whom `user` follows, by id, above `after`.
+    async fn following(
+        &self,
+        generation: Generation,
+        user: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StoreError>;
+
+    /// Everybody whom a block, either way, keeps apart from `user`.
+    async fn blocked_with(&self, generation: Generation, user: UserId) -> Result<Vec<UserId>, StoreError>;
+
+    /// Marks authors as hot: their posts are merged by readers from now on, and for ever.
+    async fn mark_hot(&self, generation: Generation, authors: &[UserId]) -> Result<(), StoreError>;
+
+    /// Which of `authors` are hot.
+    async fn hot(&self, generation: Generation, authors: &[UserId]) -> Result<Vec<UserId>, StoreError>;
+
+    /// The hot authors whom `user` follows.
+    async fn hot_followed(&self, generation: Generation, user: UserId) -> Result<Vec<UserId>, StoreError>;
+
+    // Scans for `verify`: at most `limit` rows in key order above `after`.
+
+    /// Posts with counts.
+    async fn scan_posts(
+        &self,
+        generation: Generation,
+        after: Option<PostId>,
+        limit: usize,
+    ) -> Result<Vec<(PostId, PostRow)>, StoreError>;
+
+    /// Comments, by post and comment.
+    async fn scan_comments(
+        &self,
+        generation: Generation,
+        after: Option<(PostId, CommentId)>,
+        limit: usize,
+    ) -> Result<Vec<CommentRow>, StoreError>;
+
+    /// Reactions, by post and user.
+    async fn scan_reactions(
+        &self,
+        generation: Generation,
+        after: Option<(PostId, UserId)>,
+        limit: usize,
+    ) -> Result<Vec<ReactionRow>, StoreError>;
+
+    /// Edges, by from and to.
+    async fn scan_edges(
+        &self,
+        generation: Generation,
+        after: Option<(UserId, UserId)>,
+        limit: usize,
+    ) -> Result<Vec<Edge>, StoreError>;
+}

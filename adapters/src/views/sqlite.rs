@@ -1,0 +1,179 @@
+//! [`Views`] in the read models' file. Every call is one transaction or one look at one moment, so the steps that the
+//! port allows to be apart never are here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::{CommentId, PostId, UserId};
+
+use super::{
+    CommentRow, Edge, EdgeChange, Engagement, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow,
+    RelationView, Views,
+};
+use crate::StoreError;
+use crate::checkpoints::Generation;
+use crate::sqlite::Database;
+
+mod edges;
+mod engagement;
+
+/// The adapter.
+#[derive(Clone, Debug)]
+pub struct SqliteViews {
+    db: Arc<Database>,
+}
+
+impl SqliteViews {
+    /// In the read models' file ([`READ_MODELS`](crate::sqlite::READ_MODELS)).
+    pub fn new(db: Arc<Database>) -> Self {
+        Self { db }
+    }
+}
+
+#[async_trait]
+impl Views for SqliteViews {
+    async fn engagement_rows(
+        &self,
+        generation: Generation,
+        lookups: &[EngagementLookup],
+    ) -> Result<Vec<EngagementRows>, StoreError> {
+        self.db.read(|connection| engagement::rows(connection, generation, lookups)).await
+    }
+
+    async fn write_engagement(&self, generation: Generation, updates: Vec<EngagementUpdate>) -> Result<(), StoreError> {
+        self.db.write(move |connection| engagement::write(connection, generation, &updates)).await
+    }
+
+    async fn engagement(
+        &self,
+        generation: Generation,
+        viewer: Option<UserId>,
+        posts: &[PostId],
+    ) -> Result<Vec<Engagement>, StoreError> {
+        self.db.read(|connection| engagement::numbers(connection, generation, viewer, posts)).await
+    }
+
+    async fn post_row(&self, generation: Generation, post: PostId) -> Result<PostRow, StoreError> {
+        self.db.read(|connection| engagement::post(connection, generation, post)).await
+    }
+
+    async fn comments(
+        &self,
+        generation: Generation,
+        post: PostId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<CommentRow>, StoreError> {
+        self.db.read(|connection| engagement::comments(connection, generation, post, before, limit)).await
+    }
+
+    async fn comments_changed(
+        &self,
+        generation: Generation,
+        post: PostId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<CommentRow>, StoreError> {
+        self.db.read(|connection| engagement::comments_changed(connection, generation, post, after, limit)).await
+    }
+
+    async fn likes(
+        &self,
+        generation: Generation,
+        post: PostId,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<ReactionRow>, StoreError> {
+        self.db.read(|connection| engagement::likes(connection, generation, post, before, limit)).await
+    }
+
+    async fn write_edges(&self, generation: Generation, changes: &[EdgeChange]) -> Result<(), StoreError> {
+        let changes = changes.to_vec();
+        self.db.write(move |connection| edges::write(connection, generation, &changes)).await
+    }
+
+    async fn relations(
+        &self,
+        generation: Generation,
+        viewer: UserId,
+        others: &[UserId],
+    ) -> Result<Vec<RelationView>, StoreError> {
+        self.db.read(|connection| edges::relations(connection, generation, viewer, others)).await
+    }
+
+    async fn followers(
+        &self,
+        generation: Generation,
+        author: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StoreError> {
+        self.db.read(|connection| edges::followers(connection, generation, author, after, limit)).await
+    }
+
+    async fn following(
+        &self,
+        generation: Generation,
+        user: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StoreError> {
+        self.db.read(|connection| edges::following(connection, generation, user, after, limit)).await
+    }
+
+    async fn blocked_with(&self, generation: Generation, user: UserId) -> Result<Vec<UserId>, StoreError> {
+        self.db.read(|connection| edges::blocked_with(connection, generation, user)).await
+    }
+
+    async fn mark_hot(&self, generation: Generation, authors: &[UserId]) -> Result<(), StoreError> {
+        let authors = authors.to_vec();
+        self.db.write(move |connection| edges::mark_hot(connection, generation, &authors)).await
+    }
+
+    async fn hot(&self, generation: Generation, authors: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+        self.db.read(|connection| edges::hot(connection, generation, authors)).await
+    }
+
+    async fn hot_followed(&self, generation: Generation, user: UserId) -> Result<Vec<UserId>, StoreError> {
+        self.db.read(|connection| edges::hot_followed(connection, generation, user)).await
+    }
+
+    async fn scan_posts(
+        &self,
+        generation: Generation,
+        after: Option<PostId>,
+        limit: usize,
+    ) -> Result<Vec<(PostId, PostRow)>, StoreError> {
+        self.db.read(|connection| engagement::scan_posts(connection, generation, after, limit)).await
+    }
+
+    async fn scan_comments(
+        &self,
+        generation: Generation,
+        after: Option<(PostId, CommentId)>,
+        limit: usize,
+    ) -> Result<Vec<CommentRow>, StoreError> {
+        self.db.read(|connection| engagement::scan_comments(connection, generation, after, limit)).await
+    }
+
+    async fn scan_reactions(
+        &self,
+        generation: Generation,
+        after: Option<(PostId, UserId)>,
+        limit: usize,
+    ) -> Result<Vec<ReactionRow>, StoreError> {
+        self.db.read(|connection| engagement::scan_reactions(connection, generation, after, limit)).await
+    }
+
+    async fn scan_edges(
+        &self,
+        generation: Generation,
+        after: Option<(UserId, UserId)>,
+        limit: usize,
+    ) -> Result<Vec<Edge>, StoreError> {
+        self.db.read(|connection| edges::scan(connection, generation, after, limit)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
