@@ -1,0 +1,331 @@
+//! What people do with a post: counts, comments, who reacted; and telling open streams of it.
+//!
+//! All events about a post are in its lane, so its counts can be guarded by one position. Order of effects, also when
+//! events are delivered again: counts and rows, then live messages. A repeat in the log changes nothing (C2) and is
+//! not published; an event that is *delivered* again is published again, since the process may have died in between,
+//! and streams drop what they have sent already.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use adapters::checkpoints::Generation;
+use adapters::live::{Channel, Live, Message, News};
+use adapters::views::{CommentRow, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow, Views};
+use async_trait::async_trait;
+use domain::{CommentId, Envelope, Event, PostId, Topic, UserId, comment, post, reaction};
+
+use crate::projection::{ApplyError, Projection, Recorded};
+
+/// The projection.
+pub struct Engagement {
+    views: Arc<dyn Views>,
+    live: Arc<dyn Live>,
+}
+
+impl Engagement {
+    /// The projection's name.
+    pub const NAME: &str = "engagement";
+
+    /// A projection that writes `views` and tells `live`.
+    pub fn new(views: Arc<dyn Views>, live: Arc<dyn Live>) -> Self {
+        Self { views, live }
+    }
+}
+
+#[async_trait]
+impl Projection for Engagement {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Posts]
+    }
+
+    fn opens_text(&self) -> bool {
+        true
+    }
+
+    async fn apply(&self, generation: Generation, events: &[Recorded]) -> Result<(), ApplyError> {
+        let lanes = by_post(events);
+        let lookups: Vec<EngagementLookup> = lanes.iter().map(|(post, events)| lookup(*post, events)).collect();
+        let stored = self.views.engagement_rows(generation, &lookups).await?;
+
+        let mut updates = Vec::with_capacity(lanes.len());
+        let mut messages = Vec::with_capacity(lanes.len());
+        for ((post, events), rows) in lanes.iter().zip(stored) {
+            let mut lane = LaneState::from_stored(*post, rows);
+            for event in events {
+                lane.apply(event.position.offset, &event.envelope)?;
+            }
+            let (update, news) = lane.finish();
+            updates.push(update);
+            messages.push((*post, news));
+        }
+
+        self.views.write_engagement(generation, updates).await?;
+        for (post, news) in messages {
+            if !news.is_empty() {
+                self.live.publish(Channel::Post(post), news).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The events of each post, in order; posts in the order of their first event.
+fn by_post(events: &[Recorded]) -> Vec<(PostId, Vec<&Recorded>)> {
+    let mut places: HashMap<PostId, usize> = HashMap::new();
+    let mut lanes: Vec<(PostId, Vec<&Recorded>)> = Vec::new();
+    for event in events {
+        let Some(post) = post_of(&event.envelope.event) else { continue };
+        match places.entry(post) {
+            Entry::Occupied(place) => lanes[*place.get()].1.push(event),
+            Entry::Vacant(place) => {
+                place.insert(lanes.len());
+                lanes.push((post, vec![event]));
+            }
+        }
+    }
+    lanes
+}
+
+fn post_of(event: &Event) -> Option<PostId> {
+    match event {
+        Event::Post(
+            post::Event::Published(post::Published { post, .. })
+            | post::Event::Edited(post::Edited { post, .. })
+            | post::Event::Deleted(post::Deleted { post, .. }),
+        ) => Some(*post),
+        Event::Comment(event) => Some(event.post()),
+        Event::Reaction(event) => Some(event.subject().post),
+        Event::User(_) | Event::Relation(_) => None,
+    }
+}
+
+pub(crate) fn lookup(post: PostId, events: &[&Recorded]) -> EngagementLookup {
+    let mut comments: Vec<CommentId> = Vec::new();
+    let mut users: Vec<UserId> = Vec::new();
+    for event in events {
+        match &event.envelope.event {
+            Event::Comment(event) => comments.push(event.comment()),
+            Event::Reaction(event) => users.push(event.subject().user),
+            Event::Post(_) | Event::User(_) | Event::Relation(_) => {}
+        }
+    }
+    comments.sort_unstable();
+    comments.dedup();
+    users.sort_unstable();
+    users.dedup();
+    EngagementLookup { post, comments, users }
+}
+
+/// One post's rows while a batch is applied to them in memory.
+pub(crate) struct LaneState {
+    post: PostId,
+    /// The counts' position as stored: what the write is guarded by.
+    expected_position: i64,
+    row: PostRow,
+    comments: HashMap<CommentId, CommentRow>,
+    reactions: HashMap<UserId, ReactionRow>,
+    changed_comments: Vec<CommentId>,
+    changed_reactions: Vec<UserId>,
+    messages: Vec<Message>,
+    /// Offset of the newest reaction to tell of: one message with the final count says it all.
+    likes_moved: Option<i64>,
+}
+
+/// What an event is to the row of its stream.
+enum Arrival {
+    /// The next of its stream.
+    New,
+    /// The row has it, from this very place in the log: delivered again.
+    Again,
+    /// The row has it from an earlier place, or has moved on since.
+    Known,
+}
+
+/// Tells news, redeliveries and repeats apart. `places` are the offsets that the row remembers.
+fn arrival(offset: i64, envelope: &Envelope, stored: u64, places: &[i64]) -> Result<Arrival, ApplyError> {
+    if envelope.sequence <= stored {
+        return Ok(if places.contains(&offset) { Arrival::Again } else { Arrival::Known });
+    }
+    if envelope.sequence == stored + 1 {
+        return Ok(Arrival::New);
+    }
+    let reason = format!("{} goes from {stored} to {}: events are missing", envelope.stream, envelope.sequence);
+    Err(ApplyError::Permanent { offset, reason })
+}
+
+impl LaneState {
+    pub(crate) fn from_stored(post: PostId, rows: EngagementRows) -> Self {
+        Self {
+            post,
+            expected_position: rows.post.position,
+            row: rows.post,
+            comments: rows.comments.into_iter().map(|row| (row.comment, row)).collect(),
+            reactions: rows.reactions.into_iter().map(|row| (row.user, row)).collect(),
+            changed_comments: Vec::new(),
+            changed_reactions: Vec::new(),
+            messages: Vec::new(),
+            likes_moved: None,
+        }
+    }
+
+    pub(crate) fn apply(&mut self, offset: i64, envelope: &Envelope) -> Result<(), ApplyError> {
+        match &envelope.event {
+            Event::Post(event) => self.post(offset, envelope, event)?,
+            Event::Comment(event) => self.comment(offset, envelope, event)?,
+            Event::Reaction(event) => self.reaction(offset, envelope, *event)?,
+            Event::User(_) | Event::Relation(_) => {}
+        }
+        self.row.position = self.row.position.max(offset);
+        Ok(())
+    }
+
+    /// Whether the counts do not contain the event yet. They are written before the rows, so after a crash a count
+    /// may have what a row has not.
+    fn counts(&self, offset: i64) -> bool {
+        offset > self.expected_position
+    }
+
+    fn post(&mut self, offset: i64, envelope: &Envelope, event: &post::Event) -> Result<(), ApplyError> {
+        match arrival(offset, envelope, self.row.sequence, &[self.row.changed])? {
+            Arrival::Known => return Ok(()),
+            Arrival::Again => {}
+            Arrival::New => {
+                self.row.sequence = envelope.sequence;
+                self.row.changed = offset;
+                self.row.deleted = matches!(event, post::Event::Deleted(_));
+            }
+        }
+        match event {
+            post::Event::Published(_) => {}
+            post::Event::Edited(_) => {
+                self.tell(offset, News::PostEdited { edited_at: envelope.time, version: envelope.sequence });
+            }
+            post::Event::Deleted(_) => self.tell(offset, News::PostDeleted),
+        }
+        Ok(())
+    }
+
+    fn comment(&mut self, offset: i64, envelope: &Envelope, event: &comment::Event) -> Result<(), ApplyError> {
+        let id = event.comment();
+        let counts = self.counts(offset);
+        let row = self.comments.get_mut(&id);
+        let places = row.as_ref().map(|row| [row.created, row.position]);
+        let stored = row.as_ref().map_or(0, |row| row.sequence);
+        match arrival(offset, envelope, stored, places.as_ref().map_or(&[], |places| places))? {
+            Arrival::Known => return Ok(()),
+            Arrival::Again => {}
+            Arrival::New => {
+                match (event, row) {
+                    (comment::Event::Added(added), None) => {
+                        let row = CommentRow {
+                            comment: id,
+                            post: self.post,
+                            author: added.author,
+                            parent: added.parent,
+                            text: added.text.open().cloned(),
+                            edited_at: None,
+                            sequence: envelope.sequence,
+                            created: offset,
+                            position: offset,
+                        };
+                        self.comments.insert(id, row);
+                        self.row.comments += u64::from(counts);
+                    }
+                    (comment::Event::Edited(edited), Some(row)) => {
+                        row.text = edited.text.open().cloned();
+                        row.edited_at = Some(envelope.time);
+                        row.sequence = envelope.sequence;
+                        row.position = offset;
+                    }
+                    (comment::Event::Deleted(_), Some(row)) => {
+                        row.text = None;
+                        row.sequence = envelope.sequence;
+                        row.position = offset;
+                        self.row.comments -= u64::from(counts && self.row.comments > 0);
+                    }
+                    (comment::Event::Added(_), Some(_)) => return Err(out_of_order(offset, "added twice")),
+                    (comment::Event::Edited(_) | comment::Event::Deleted(_), None) => {
+                        return Err(out_of_order(offset, "changed before it was added"));
+                    }
+                }
+                self.changed_comments.push(id);
+            }
+        }
+        self.tell_of_comment(offset, envelope, event);
+        Ok(())
+    }
+
+    fn tell_of_comment(&mut self, offset: i64, envelope: &Envelope, event: &comment::Event) {
+        let comment = event.comment();
+        let Some(row) = self.comments.get(&comment) else { return };
+        let author = row.author;
+        let news = match (event, &row.text) {
+            (comment::Event::Added(_), Some(text)) => {
+                News::NewComment { comment, author, parent: row.parent, text: text.clone() }
+            }
+            (comment::Event::Edited(_), Some(text)) => {
+                News::CommentEdited { comment, author, text: text.clone(), edited_at: envelope.time }
+            }
+            (comment::Event::Deleted(_), _) => News::CommentDeleted { comment, author },
+            // Deleted or erased by now: the message of that says so.
+            (comment::Event::Added(_) | comment::Event::Edited(_), None) => return,
+        };
+        self.tell(offset, news);
+    }
+
+    fn reaction(&mut self, offset: i64, envelope: &Envelope, event: reaction::Event) -> Result<(), ApplyError> {
+        let reaction::Subject { post, user } = event.subject();
+        let counts = self.counts(offset);
+        let absent = ReactionRow { post, user, liked: false, sequence: 0, position: -1 };
+        let row = self.reactions.entry(user).or_insert(absent);
+        match arrival(offset, envelope, row.sequence, &[row.position])? {
+            Arrival::Known => return Ok(()),
+            Arrival::Again => {}
+            Arrival::New => {
+                let liked = matches!(event, reaction::Event::Liked(_));
+                if counts && liked != row.liked {
+                    self.row.likes = if liked { self.row.likes + 1 } else { self.row.likes.saturating_sub(1) };
+                }
+                *row = ReactionRow { post, user, liked, sequence: envelope.sequence, position: offset };
+                self.changed_reactions.push(user);
+            }
+        }
+        self.likes_moved = Some(offset);
+        Ok(())
+    }
+
+    fn tell(&mut self, position: i64, news: News) {
+        self.messages.push(Message { position, news });
+    }
+
+    pub(crate) fn finish(mut self) -> (EngagementUpdate, Vec<Message>) {
+        if let Some(position) = self.likes_moved {
+            self.tell(position, News::NewLike { likes: self.row.likes });
+        }
+        self.messages.sort_by_key(|message| message.position);
+        self.row.listed = self.row.position;
+        self.changed_comments.sort_unstable();
+        self.changed_comments.dedup();
+        self.changed_reactions.sort_unstable();
+        self.changed_reactions.dedup();
+        let comments = self.changed_comments.iter().filter_map(|id| self.comments.get(id).cloned()).collect();
+        let reactions = self.changed_reactions.iter().filter_map(|user| self.reactions.get(user).copied()).collect();
+        let update = EngagementUpdate {
+            post: self.post,
+            expected_position: self.expected_position,
+            row: self.row,
+            comments,
+            reactions,
+        };
+        (update, self.messages)
+    }
+}
+
+fn out_of_order(offset: i64, what: &str) -> ApplyError {
+    ApplyError::Permanent { offset, reason: format!("the comment was {what}") }
+}

@@ -1,0 +1,16 @@
+//! From the log to the read models: the runtime that carries events to projections, and the projections.
+//!
+//! A new projection is one file here that implements [`Projection`], and a line where the binary lists them.
+
+pub mod engagement;
+pub mod projection;
+pub mod runtime;
+pub mod timelines;
+
+pub use engagement::Engagement;
+pub use projection::{ApplyError, Projection, Recorded};
+pub use runtime::{PartitionStatus, Runtime, RuntimePorts, Settings, State};
+pub use timelines::Timelines;
+
+#[cfg(test)]
+mod tests;

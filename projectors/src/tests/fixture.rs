@@ -1,0 +1,44 @@
+//! Builders that these tests share.
+
+use domain::{CorrelationId, Envelope, Event, EventId, LogId, Position, StreamId, Timestamp, Topic, UserId};
+
+/// Ids that tests make of small numbers.
+pub(super) trait Numbered {
+    fn numbered(number: u8) -> Self;
+}
+
+macro_rules! numbered {
+    ($($id:ty),*) => {
+        $(impl Numbered for $id {
+            fn numbered(number: u8) -> Self {
+                Self::from_parts(Timestamp::from_millis(1_700_000_000_000 + i64::from(number)), [number; 10])
+            }
+        })*
+    };
+}
+
+numbered!(UserId, domain::PostId, domain::CommentId, EventId, CorrelationId);
+
+/// The id with this number.
+pub(super) fn id<T: Numbered>(number: u8) -> T {
+    T::numbered(number)
+}
+
+/// An event as the log would give it back.
+pub(super) fn envelope(stream: StreamId, sequence: u64, actor: UserId, event: Event) -> Envelope {
+    Envelope {
+        id: EventId::from_parts(Timestamp::from_millis(1_700_000_000_000), rand::random()),
+        time: Timestamp::from_millis(1_700_000_000_000),
+        stream,
+        sequence,
+        actor,
+        correlation: id(0),
+        causation: None,
+        event,
+    }
+}
+
+/// A place in the first partition of the posts topic.
+pub(super) fn post_position(offset: i64) -> Position {
+    Position { log: LogId(7), topic: Topic::Posts, partition: 0, offset }
+}

@@ -1,0 +1,5 @@
+//! The runtime and the projections on real embedded stores, and the counts' arithmetic under every kind of repetition.
+
+mod counts;
+mod fixture;
+mod running;
