@@ -1,0 +1,189 @@
+//! Joins what lists hold with what is shown: names of people, numbers of posts.
+//!
+//! Pages of posts are written straight into one buffer, from the stored previews and the joined values, without
+//! taking texts apart and putting them together again: a home is the most read page there is. What comes out is
+//! what [`PostItem`](crate::items::PostItem) would be written as; a test holds the two against each other.
+//!
+//! R1 what is unreadable drops out. R2 each kind of thing is read in one call, each thing once.
+
+use std::io::Write as _;
+
+use adapters::StoreError;
+use adapters::content::{Content, PublicState};
+use adapters::views::Engagement;
+use domain::user::User;
+use domain::{PostId, StreamId, UserId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::Ports;
+use crate::feed::{ENGAGEMENT, Listed};
+use crate::items::Person;
+
+/// The states of some accounts, each read once.
+#[derive(Debug, Default)]
+pub(crate) struct People {
+    /// Ascending and distinct.
+    ids: Vec<UserId>,
+    states: Vec<Option<PublicState>>,
+}
+
+impl People {
+    /// Reads the accounts of `users`, who may be named more than once, in one call.
+    pub(crate) async fn read(
+        content: &dyn Content,
+        users: impl IntoIterator<Item = UserId>,
+    ) -> Result<Self, StoreError> {
+        let mut ids: Vec<UserId> = users.into_iter().collect();
+        if ids.is_empty() {
+            return Ok(Self::default());
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        let streams: Vec<StreamId> = ids.iter().copied().map(StreamId::User).collect();
+        let states = content.states(&streams).await?;
+        Ok(Self { ids, states })
+    }
+
+    fn state(&self, user: UserId) -> Option<&str> {
+        let index = self.ids.binary_search(&user).ok()?;
+        self.states.get(index)?.as_ref().map(|found| found.state.as_str())
+    }
+
+    /// What is shown of a person; `None` if there is nobody.
+    pub(crate) fn person(&self, user: UserId) -> Option<Person> {
+        match serde_json::from_str(self.state(user)?).ok()? {
+            User::Absent => None,
+            User::Registered { username, display_name } => Some(Person { id: user, username, display_name }),
+        }
+    }
+}
+
+/// The names in an account's state, as they are written there.
+#[derive(Deserialize)]
+struct StoredNames<'a> {
+    #[serde(borrow)]
+    username: &'a RawValue,
+    #[serde(borrow)]
+    display_name: &'a RawValue,
+}
+
+/// A [`Preview`](adapters::content::Preview), its values as they are written there.
+#[derive(Deserialize)]
+struct StoredPreview<'a> {
+    #[serde(borrow)]
+    title: &'a RawValue,
+    #[serde(borrow)]
+    text: &'a RawValue,
+    #[serde(borrow)]
+    truncated: &'a RawValue,
+    #[serde(borrow)]
+    visibility: &'a RawValue,
+    #[serde(borrow)]
+    created_at: &'a RawValue,
+    #[serde(borrow)]
+    edited_at: &'a RawValue,
+    #[serde(borrow)]
+    version: &'a RawValue,
+}
+
+/// Posts as pages show them, each ready to be written.
+#[derive(Debug, Default)]
+pub(crate) struct WrittenPosts {
+    /// The items with a comma after each.
+    text: Vec<u8>,
+    /// Which posts, in order, and where each one's item ends.
+    ends: Vec<(PostId, usize)>,
+}
+
+impl WrittenPosts {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// How long they are together.
+    pub(crate) fn size(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The posts, in the order in which they were written.
+    pub(crate) fn posts(&self) -> impl DoubleEndedIterator<Item = PostId> {
+        self.ends.iter().map(|(post, _)| *post)
+    }
+
+    /// Puts the items between `[` and `]`, in the order of writing or, `reversed`, the last first.
+    pub(crate) fn write_array(&self, page: &mut Vec<u8>, reversed: bool) {
+        page.push(b'[');
+        if reversed {
+            let mut until = self.text.len();
+            for index in (0..self.ends.len()).rev() {
+                let from = if index == 0 { 0 } else { self.ends[index - 1].1 };
+                page.extend_from_slice(&self.text[from..until]);
+                until = from;
+            }
+        } else {
+            page.extend_from_slice(&self.text);
+        }
+        if page.last() == Some(&b',') {
+            page.pop();
+        }
+        page.push(b']');
+    }
+
+    /// Writes posts after those that are there; those with an unreadable preview or author drop out.
+    pub(crate) async fn add(
+        &mut self,
+        ports: &Ports,
+        viewer: Option<UserId>,
+        listed: &[Listed],
+    ) -> Result<(), StoreError> {
+        if listed.is_empty() {
+            return Ok(());
+        }
+        let people = People::read(ports.content.as_ref(), listed.iter().map(|listed| listed.entry.author)).await?;
+        let posts: Vec<PostId> = listed.iter().map(|listed| listed.entry.post).collect();
+        let generation = ports.checkpoints.serving(ENGAGEMENT).await?;
+        let engagement = ports.views.engagement(generation, viewer, &posts).await?;
+        // Ids, names and numbers come to about as much again for each post.
+        self.text.reserve(listed.iter().map(|listed| listed.preview.len() + 320).sum());
+        for (listed, engagement) in listed.iter().zip(engagement) {
+            if self.write(listed, &people, engagement).is_none() {
+                tracing::warn!(post = %listed.entry.post, "a post cannot be shown: it or its author is unreadable");
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, listed: &Listed, people: &People, engagement: Engagement) -> Option<()> {
+        // All is read before anything is written, so that what drops out leaves nothing behind.
+        let preview: StoredPreview<'_> = serde_json::from_str(&listed.preview).ok()?;
+        let names: StoredNames<'_> = serde_json::from_str(people.state(listed.entry.author)?).ok()?;
+        write!(
+            self.text,
+            concat!(
+                r#"{{"id":"{id}","author":{{"id":"{author}","username":{username},"display_name":{display_name}}},"#,
+                r#""title":{title},"text":{text},"truncated":{truncated},"visibility":{visibility},"#,
+                r#""created_at":{created_at},"edited_at":{edited_at},"version":{version},"#,
+                r#""likes":{likes},"comments":{comments},"liked_by_me":{liked_by_me}}},"#
+            ),
+            id = listed.entry.post,
+            author = listed.entry.author,
+            username = names.username,
+            display_name = names.display_name,
+            title = preview.title,
+            text = preview.text,
+            truncated = preview.truncated,
+            visibility = preview.visibility,
+            created_at = preview.created_at,
+            edited_at = preview.edited_at,
+            version = preview.version,
+            likes = engagement.likes,
+            comments = engagement.comments,
+            liked_by_me = engagement.liked_by_me,
+        )
+        .ok()?;
+        self.ends.push((listed.entry.post, self.text.len()));
+        Some(())
+    }
+}

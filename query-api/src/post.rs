@@ -1,0 +1,136 @@
+//! One post: itself, its comments, who likes it, and its stream.
+
+use adapters::StoreError;
+use adapters::content::Preview;
+use adapters::http::auth::Viewer;
+use adapters::http::extract::{Id, Params};
+use adapters::http::problem::{Code, Problem};
+use adapters::views::{CommentRow, ReactionRow};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use domain::{CommentId, PostId, UserId};
+use http::{HeaderMap, HeaderName, StatusCode, header};
+
+use crate::access::{VisiblePost, find_post};
+use crate::api::{Api, ENGAGEMENT_OF_POSTS, Reads, TIMELINES_OF_RELATIONS};
+use crate::feed::{ENGAGEMENT, TIMELINES};
+use crate::hydrate::People;
+use crate::items::{CommentItem, LikeItem, ListPage, PostItem, WholePost};
+use crate::lists::NewestFirst;
+use crate::place::Place;
+use crate::readers::fill;
+
+/// A post's numbers and comments, and who is what to whom.
+const READS: Reads = &[ENGAGEMENT_OF_POSTS, TIMELINES_OF_RELATIONS];
+
+/// How often a post that is being edited is read again until its parts are of one version.
+const ATTEMPTS: usize = 3;
+
+/// Where the post's stream starts from, for those who do not read the body.
+const STREAM_POSITION: HeaderName = HeaderName::from_static("stream-position");
+
+/// `GET /v1/posts/{id}`
+pub(crate) async fn whole(
+    State(api): State<Api>,
+    viewer: Viewer,
+    Id(post): Id<PostId>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let consistency = api.wait(&headers, READS).await?;
+    let viewer = viewer.user();
+    let generation = api.ports.checkpoints.serving(ENGAGEMENT).await?;
+    // The position before what is shown: what changes in between, the stream tells again.
+    let position = api.ports.views.post_row(generation, post).await?.listed;
+    let position = Place::of(post, api.ports.event_log.as_ref()).at(position).to_string();
+    for _ in 0..ATTEMPTS {
+        let found = visible(&api, viewer, post).await?;
+        let etag = format!("\"{}\"", found.version);
+        if names_version(&headers, &etag) {
+            let answer = (StatusCode::NOT_MODIFIED, [(header::ETAG, etag), (STREAM_POSITION, position)]);
+            return Ok(api.uncached(answer.into_response(), consistency));
+        }
+        let Some(rendered) = api.ports.content.rendered(post).await? else { break };
+        let Some(preview) = rendered.preview else { continue };
+        let preview: Preview = serde_json::from_str(&preview)
+            .map_err(|error| StoreError::Damaged(format!("preview of post {post}: {error}")))?;
+        // Read beside the state: an edit may have come between the two.
+        if preview.version != found.version {
+            continue;
+        }
+        let people = People::read(api.ports.content.as_ref(), [found.author]).await?;
+        let author = people.person(found.author).ok_or(Code::NotFound)?;
+        let engagement = api.ports.views.engagement(generation, viewer, &[post]).await?;
+        let engagement = engagement.into_iter().next().unwrap_or_default();
+        let whole = WholePost {
+            item: PostItem::new(preview, author, engagement),
+            markdown: found.text.markdown.into(),
+            html: rendered.html,
+            stream_position: position.clone(),
+        };
+        let answer = ([(header::ETAG, etag), (STREAM_POSITION, position)], axum::Json(whole));
+        return Ok(api.uncached(answer.into_response(), consistency));
+    }
+    Err(StoreError::Unavailable(format!("post {post} is being written")).into())
+}
+
+/// Whether the client says that it has this version.
+fn names_version(headers: &HeaderMap, etag: &str) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    })
+}
+
+/// `GET /v1/posts/{id}/comments`
+pub(crate) async fn comments(
+    State(api): State<Api>,
+    viewer: Viewer,
+    Id(post): Id<PostId>,
+    headers: HeaderMap,
+    Params(params): Params<NewestFirst>,
+) -> Result<Response, Problem> {
+    let scope = format!("comments:{post}");
+    let before = params.before(&api, &scope, |bytes| CommentId::from_slice(bytes).ok())?;
+    let consistency = api.wait(&headers, READS).await?;
+    let viewer = viewer.user();
+    visible(&api, viewer, post).await?;
+    let generation = api.ports.checkpoints.serving(ENGAGEMENT).await?;
+    // The position before the rows: a comment that comes in between, the stream tells again.
+    let position = api.ports.views.post_row(generation, post).await?.listed;
+    let (rows, next) = fill::<CommentRow>(&api, viewer, post, before, params.limit.get()).await?;
+    let page = ListPage {
+        items: rows.iter().filter_map(|(row, author)| CommentItem::new(row, author.clone())).collect(),
+        next: next.map(|comment| api.cursors.seal(&scope, comment.as_bytes())),
+        newest: None,
+        stream_position: Some(Place::of(post, api.ports.event_log.as_ref()).at(position).to_string()),
+    };
+    Ok(api.uncached(axum::Json(page).into_response(), consistency))
+}
+
+/// `GET /v1/posts/{id}/likes`
+pub(crate) async fn likes(
+    State(api): State<Api>,
+    viewer: Viewer,
+    Id(post): Id<PostId>,
+    headers: HeaderMap,
+    Params(params): Params<NewestFirst>,
+) -> Result<Response, Problem> {
+    let scope = format!("likes:{post}");
+    let before = params.before(&api, &scope, |bytes| bytes.try_into().ok().map(i64::from_be_bytes))?;
+    let consistency = api.wait(&headers, READS).await?;
+    let viewer = viewer.user();
+    visible(&api, viewer, post).await?;
+    let (rows, next) = fill::<ReactionRow>(&api, viewer, post, before, params.limit.get()).await?;
+    let page = ListPage {
+        items: rows.into_iter().map(|(_, user)| LikeItem { user }).collect(),
+        next: next.map(|position| api.cursors.seal(&scope, &position.to_be_bytes())),
+        newest: None,
+        stream_position: None,
+    };
+    Ok(api.uncached(axum::Json(page).into_response(), consistency))
+}
+
+async fn visible(api: &Api, viewer: Option<UserId>, post: PostId) -> Result<VisiblePost, Problem> {
+    let generation = api.ports.checkpoints.serving(TIMELINES).await?;
+    let (content, views) = (api.ports.content.as_ref(), api.ports.views.as_ref());
+    Ok(find_post(content, views, generation, viewer, post).await?.post().ok_or(Code::NotFound)?)
+}

@@ -1,0 +1,115 @@
+//! Lists of posts: the home feed and an author's posts.
+
+use std::io::Write as _;
+
+use adapters::http::auth::{Actor, Viewer};
+use adapters::http::extract::{Id, Params};
+use adapters::http::problem::{Code, Problem};
+use axum::extract::State;
+use axum::response::Response;
+use domain::{PostId, StreamId, UserId};
+use http::HeaderMap;
+
+use crate::access::relation;
+use crate::api::{Api, ENGAGEMENT_OF_POSTS, Reads, TIMELINES_WHOLE};
+use crate::feed::{List, TIMELINES, Walk};
+use crate::hydrate::WrittenPosts;
+use crate::lists::BothWays;
+
+/// What lists of posts are made from: who follows whom, who wrote what, and the numbers.
+const READS: Reads = &[TIMELINES_WHOLE, ENGAGEMENT_OF_POSTS];
+
+/// Rounds that fill a page, at most. It takes one, unless posts turn out to be unreadable only when they are joined
+/// with their authors, and authors do not vanish.
+const ROUNDS: usize = 100;
+
+/// `GET /v1/feed`
+pub(crate) async fn home(
+    State(api): State<Api>,
+    actor: Actor,
+    headers: HeaderMap,
+    Params(params): Params<BothWays>,
+) -> Result<Response, Problem> {
+    let scope = format!("home:{}", actor.user);
+    let from = params.walk(&api, &scope)?;
+    let consistency = api.wait(&headers, READS).await?;
+    let page = page(&api, Some(actor.user), List::Home(actor.user), &scope, from, params.limit.get()).await?;
+    Ok(api.json(page, consistency))
+}
+
+/// `GET /v1/users/{id}/posts`
+pub(crate) async fn by_author(
+    State(api): State<Api>,
+    viewer: Viewer,
+    Id(author): Id<UserId>,
+    headers: HeaderMap,
+    Params(params): Params<BothWays>,
+) -> Result<Response, Problem> {
+    let scope = format!("posts:{author}");
+    let from = params.walk(&api, &scope)?;
+    let consistency = api.wait(&headers, READS).await?;
+    if api.ports.content.states(&[StreamId::User(author)]).await?.into_iter().flatten().next().is_none() {
+        return Err(Problem::from(Code::NotFound));
+    }
+    let viewer = viewer.user();
+    let mut followers_only = viewer == Some(author);
+    if viewer.is_some() && !followers_only {
+        let generation = api.ports.checkpoints.serving(TIMELINES).await?;
+        let relation = relation(api.ports.views.as_ref(), generation, viewer, author).await?;
+        // R3: for each other, the two are not there.
+        if relation.is_blocked() {
+            return Err(Problem::from(Code::NotFound));
+        }
+        followers_only = relation.following;
+    }
+    let list = List::Author { author, followers_only };
+    let page = page(&api, viewer, list, &scope, from, params.limit.get()).await?;
+    Ok(api.json(page, consistency))
+}
+
+/// A page as it is sent.
+async fn page(
+    api: &Api,
+    viewer: Option<UserId>,
+    list: List,
+    scope: &str,
+    from: Walk,
+    limit: usize,
+) -> Result<Vec<u8>, Problem> {
+    let mut written = WrittenPosts::default();
+    let mut next = Some(from);
+    for _ in 0..ROUNDS {
+        let Some(walk) = next else { break };
+        let missing = limit - written.len();
+        let page = api.feed.page(list, walk, missing).await?;
+        next = page.next;
+        let before = written.len();
+        written.add(&api.ports, viewer, &page.entries).await?;
+        let dropped = page.entries.len() - (written.len() - before);
+        // A short page has done all the work that one request does, or was the last.
+        if dropped == 0 || page.entries.len() < missing {
+            break;
+        }
+    }
+
+    let oldest_first = matches!(from, Walk::After(_));
+    let mut body = Vec::with_capacity(written.size() + 256);
+    body.extend_from_slice(br#"{"items":"#);
+    written.write_array(&mut body, oldest_first);
+    let newest = if oldest_first { written.posts().next_back() } else { written.posts().next() };
+    let newest = newest.or(match from {
+        Walk::After(post) => Some(post),
+        Walk::Before(post) => (post != PostId::MAX).then_some(post),
+    });
+    let cursor = |post: PostId| api.cursors.seal(scope, post.as_bytes());
+    // Cursors consist of letters, digits and the like: nothing in them needs escaping.
+    let written = match next.map(|next| cursor(next.from())) {
+        Some(next) => write!(body, r#","next":"{next}""#),
+        None => write!(body, r#","next":null"#),
+    };
+    let written =
+        written.and_then(|()| newest.map_or(Ok(()), |newest| write!(body, r#","newest":"{}""#, cursor(newest))));
+    written.map_err(|error| Problem::internal(&error))?;
+    body.push(b'}');
+    Ok(body)
+}

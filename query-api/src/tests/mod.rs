@@ -1,0 +1,13 @@
+//! What the query API must do, as stories, on real SQLite stores.
+
+mod counted;
+mod feed;
+mod health;
+mod http_client;
+mod live;
+mod queries;
+mod resume;
+mod speed;
+mod streams;
+mod watching;
+mod world;

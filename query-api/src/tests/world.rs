@@ -1,0 +1,379 @@
+//! A small world for tests: real SQLite stores in a directory of their own, filled through the ports as the write
+//! path and the projections fill them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use adapters::checkpoints::{Generation, SqliteCheckpoints};
+use adapters::content::{Commit, Preview, Rendered, SqliteContent};
+use adapters::event_log::{Attributes, Record, SqliteEventLog};
+use adapters::live::{Channel, Live, Message, News};
+use adapters::sqlite::{Database, Durability, READ_MODELS, TRUTH};
+use adapters::timelines::{AuthorEntry, Entry, Order, Span, SqliteTimelines};
+use adapters::views::{
+    CommentRow, EdgeChange, EdgeField, EngagementLookup, EngagementRows, EngagementUpdate, ReactionRow, SqliteViews,
+};
+use domain::event::Schema;
+use domain::post::{Post, Text, Visibility};
+use domain::text::{CommentText, DisplayName, Markdown, Title, Username};
+use domain::user::User;
+use domain::{CommentId, CorrelationId, EventId, Lane, PostId, StreamId, Timestamp, Topic, UserId};
+use serde::Serialize;
+use tempfile::TempDir;
+
+use super::counted::{Calls, Counted};
+use super::live::ManualLive;
+use crate::Ports;
+use crate::feed::Feed;
+
+pub(super) const GENERATION: Generation = Generation::FIRST;
+
+pub(super) struct World {
+    pub(super) ports: Ports,
+    pub(super) calls: Arc<Calls>,
+    pub(super) live: Arc<ManualLive>,
+    millis: AtomicI64,
+    random: AtomicU64,
+    offset: AtomicI64,
+    edges: Mutex<HashMap<(UserId, UserId), u64>>,
+    _directory: TempDir,
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let truth = Database::open(&directory.path().join("truth"), &TRUTH, Durability::Process).unwrap();
+        let read_models =
+            Database::open(&directory.path().join("read_models"), &READ_MODELS, Durability::Process).unwrap();
+        let calls = Arc::new(Calls::default());
+        let live = Arc::new(ManualLive::default());
+        let ports = Ports {
+            content: Arc::new(Counted::new(SqliteContent::open(truth.clone(), None).unwrap(), &calls)),
+            event_log: Arc::new(SqliteEventLog::open(truth.clone(), 4).await.unwrap()),
+            views: Arc::new(Counted::new(SqliteViews::new(read_models.clone()), &calls)),
+            timelines: Arc::new(Counted::new(SqliteTimelines::new(read_models.clone()), &calls)),
+            checkpoints: Arc::new(SqliteCheckpoints::open(read_models, truth).unwrap()),
+            live: live.clone(),
+        };
+        Self {
+            ports,
+            calls,
+            live,
+            millis: AtomicI64::new(1_700_000_000_000),
+            random: AtomicU64::new(0),
+            offset: AtomicI64::new(0),
+            edges: Mutex::default(),
+            _directory: directory,
+        }
+    }
+
+    pub(super) fn feed(&self) -> Feed {
+        let Ports { content, views, timelines, checkpoints, .. } = self.ports.clone();
+        Feed::new(content, views, timelines, checkpoints)
+    }
+
+    /// A later time at every call.
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.millis.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn random(&self) -> [u8; 10] {
+        let mut bytes = [0; 10];
+        bytes[2..].copy_from_slice(&self.random.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        bytes
+    }
+
+    /// The offset of the next event. All partitions share one count: it only has to grow.
+    pub(super) fn next_offset(&self) -> i64 {
+        self.offset.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn new_post_id(&self) -> PostId {
+        PostId::from_parts(self.now(), self.random())
+    }
+
+    // The truth.
+
+    async fn commit(&self, stream: StreamId, state: &impl Serialize, rendered: Option<Rendered>) -> u64 {
+        let document = self.ports.content.load(stream).await.unwrap();
+        let (revision, sequence) = document.map_or((0, 0), |document| (document.revision, document.sequence));
+        let at = self.now();
+        let record = Record {
+            topic: Topic::Posts,
+            lane: Lane::new("any"),
+            attributes: Attributes {
+                id: EventId::from_parts(at, self.random()),
+                schema: Schema { kind: "test.happened".to_owned(), version: 1 },
+                subject: stream.to_string(),
+                sequence: sequence + 1,
+                time: at,
+                actor: UserId::from_parts(at, self.random()),
+                correlation: CorrelationId::from_parts(at, self.random()),
+                causation: None,
+            },
+            data: "{}".to_owned(),
+        };
+        let commit = Commit {
+            stream,
+            expected_revision: revision,
+            state: serde_json::to_string(state).unwrap(),
+            private: None,
+            rendered,
+            records: vec![record],
+            recent_commands: None,
+            at,
+        };
+        self.ports.content.commit(commit).await.unwrap().sequence
+    }
+
+    pub(super) async fn person(&self, name: &str) -> UserId {
+        let user = UserId::from_parts(self.now(), self.random());
+        let state = User::Registered {
+            username: Username::parse(name).unwrap(),
+            display_name: DisplayName::parse(&format!("\"{name}\" \u{1f600}")).unwrap(),
+        };
+        self.commit(StreamId::User(user), &state, None).await;
+        user
+    }
+
+    /// Writes a post into the truth alone.
+    pub(super) async fn write_post(&self, post: PostId, author: UserId, text: &str, visibility: Visibility) -> u64 {
+        let earlier = self.ports.content.states(&[StreamId::Post(post)]).await.unwrap().remove(0);
+        let edited_at = earlier.is_some().then(|| self.now());
+        let version = earlier.map_or(1, |earlier| earlier.sequence + 1);
+        let title = text.lines().next().and_then(|line| line.strip_prefix("# ")).map(|t| Title::parse(t).unwrap());
+        let preview = Preview {
+            id: post,
+            author_id: author,
+            title: title.clone(),
+            text: text.to_owned(),
+            truncated: false,
+            visibility,
+            created_at: post.timestamp(),
+            edited_at,
+            version,
+        };
+        let rendered = Rendered {
+            renderer: 1,
+            html: format!("<p>{text}</p>"),
+            preview: Some(serde_json::to_string(&preview).unwrap()),
+        };
+        let text = Text { title, markdown: Markdown::parse(text).unwrap() };
+        let state = Post::Published { author, visibility, text, edited_at };
+        self.commit(StreamId::Post(post), &state, Some(rendered)).await
+    }
+
+    /// Takes a post out of the truth alone.
+    pub(super) async fn erase_post(&self, post: PostId, author: UserId) -> u64 {
+        let gone = Rendered { renderer: 1, html: String::new(), preview: None };
+        self.commit(StreamId::Post(post), &Post::Deleted { author }, Some(gone)).await
+    }
+
+    // The projection `timelines`.
+
+    pub(super) async fn list(&self, author: UserId, post: PostId, homes: &[UserId]) {
+        let (partition, offset) = (0, self.next_offset());
+        let row = AuthorEntry { author, post, deleted: false, sequence: 1, partition, offset };
+        self.ports.timelines.write_authors(GENERATION, &[row]).await.unwrap();
+        self.ports.timelines.write_homes(GENERATION, homes, Entry { post, author, partition, offset }).await.unwrap();
+    }
+
+    /// A public post, in the homes of the author's present followers and in the author's own.
+    pub(super) async fn publish(&self, author: UserId, text: &str) -> PostId {
+        self.publish_to(author, text, Visibility::Public, true).await
+    }
+
+    /// A post of a hot author: in no home but the author's own.
+    pub(super) async fn publish_hot(&self, author: UserId, text: &str) -> PostId {
+        self.publish_to(author, text, Visibility::Public, false).await
+    }
+
+    pub(super) async fn publish_to(&self, author: UserId, text: &str, visibility: Visibility, fan_out: bool) -> PostId {
+        let post = self.new_post_id();
+        self.write_post(post, author, text, visibility).await;
+        let mut homes = vec![author];
+        if fan_out {
+            homes.extend(self.ports.views.followers(GENERATION, author, None, 10_000).await.unwrap());
+        }
+        self.list(author, post, &homes).await;
+        self.engage(post, |rows, offset| {
+            rows.post.sequence = 1;
+            rows.post.changed = offset;
+            None
+        })
+        .await;
+        post
+    }
+
+    pub(super) async fn edge(&self, from: UserId, to: UserId, what: EdgeField) {
+        let sequence = {
+            let mut edges = self.edges.lock().unwrap();
+            let sequence = edges.entry((from.min(to), from.max(to))).or_default();
+            *sequence += 1;
+            *sequence
+        };
+        self.ports.views.write_edges(GENERATION, &[EdgeChange { from, to, what, sequence }]).await.unwrap();
+        for user in [from, to] {
+            let message = Message { position: sequence as i64, news: News::RelationChanged };
+            self.live.publish(Channel::Viewer(user), vec![message]).await.unwrap();
+        }
+    }
+
+    /// The edge first, then the author's posts above the home's mark, as the projection does it.
+    pub(super) async fn follow(&self, from: UserId, to: UserId) {
+        self.edge(from, to, EdgeField::Following(true)).await;
+        let timelines = &self.ports.timelines;
+        let all = Span { above: PostId::MIN, below: PostId::MAX, order: Order::NewestFirst };
+        let mark = timelines.home(GENERATION, from, all, 0).await.unwrap().mark;
+        let missing = timelines.authors(GENERATION, &[to], Span { above: mark, ..all }, 10_000).await.unwrap();
+        timelines.fill_home(GENERATION, from, &missing).await.unwrap();
+    }
+
+    pub(super) async fn unfollow(&self, from: UserId, to: UserId) {
+        self.edge(from, to, EdgeField::Following(false)).await;
+    }
+
+    /// Ends follows both ways, as the decision does.
+    pub(super) async fn block(&self, from: UserId, to: UserId) {
+        self.edge(from, to, EdgeField::Following(false)).await;
+        self.edge(to, from, EdgeField::Following(false)).await;
+        self.edge(from, to, EdgeField::Blocking(true)).await;
+    }
+
+    // The projection `engagement`: the views first, then the live message.
+
+    /// Changes a post's rows as one event does, without telling anyone; answers the message that would be published.
+    pub(super) async fn engage_silently(
+        &self,
+        post: PostId,
+        change: impl FnOnce(&mut EngagementRows, i64) -> Option<News>,
+    ) -> Option<Message> {
+        let lookup = EngagementLookup { post, comments: Vec::new(), users: Vec::new() };
+        let mut rows = self.ports.views.engagement_rows(GENERATION, &[lookup]).await.unwrap().remove(0);
+        let expected_position = rows.post.position;
+        let position = self.next_offset();
+        let news = change(&mut rows, position);
+        rows.post.position = position;
+        rows.post.listed = position;
+        let EngagementRows { post: row, comments, reactions } = rows;
+        let update = EngagementUpdate { post, expected_position, row, comments, reactions };
+        self.ports.views.write_engagement(GENERATION, vec![update]).await.unwrap();
+        news.map(|news| Message { position, news })
+    }
+
+    pub(super) async fn engage(&self, post: PostId, change: impl FnOnce(&mut EngagementRows, i64) -> Option<News>) {
+        if let Some(message) = self.engage_silently(post, change).await {
+            self.live.publish(Channel::Post(post), vec![message]).await.unwrap();
+        }
+    }
+
+    pub(super) fn new_comment(&self, post: PostId, author: UserId, text: &str) -> CommentRow {
+        CommentRow {
+            comment: CommentId::from_parts(self.now(), self.random()),
+            post,
+            author,
+            parent: None,
+            text: Some(CommentText::parse(text).unwrap()),
+            edited_at: None,
+            sequence: 1,
+            created: 0,
+            position: 0,
+        }
+    }
+
+    /// The change that a new comment makes.
+    pub(super) fn added(mut row: CommentRow) -> impl FnOnce(&mut EngagementRows, i64) -> Option<News> {
+        move |rows, offset| {
+            row.created = offset;
+            row.position = offset;
+            rows.post.comments += 1;
+            rows.comments.push(row.clone());
+            Some(News::NewComment {
+                comment: row.comment,
+                author: row.author,
+                parent: row.parent,
+                text: row.text.clone()?,
+            })
+        }
+    }
+
+    /// The change that an edit or, without a text, a deletion makes of a row.
+    pub(super) fn changed(
+        mut row: CommentRow,
+        text: Option<&str>,
+        at: Timestamp,
+    ) -> impl FnOnce(&mut EngagementRows, i64) -> Option<News> {
+        let text = text.map(|text| CommentText::parse(text).unwrap());
+        move |rows, offset| {
+            row.sequence += 1;
+            row.position = offset;
+            row.edited_at = text.is_some().then_some(at);
+            row.text.clone_from(&text);
+            let (comment, author) = (row.comment, row.author);
+            rows.comments.push(row);
+            Some(match text {
+                Some(text) => News::CommentEdited { comment, author, text, edited_at: at },
+                None => {
+                    rows.post.comments -= 1;
+                    News::CommentDeleted { comment, author }
+                }
+            })
+        }
+    }
+
+    pub(super) async fn comment(&self, post: PostId, author: UserId, text: &str) -> CommentId {
+        let row = self.new_comment(post, author, text);
+        let comment = row.comment;
+        self.engage(post, Self::added(row)).await;
+        comment
+    }
+
+    pub(super) async fn comment_row(&self, post: PostId, comment: CommentId) -> CommentRow {
+        let lookup = EngagementLookup { post, comments: vec![comment], users: Vec::new() };
+        let mut rows = self.ports.views.engagement_rows(GENERATION, &[lookup]).await.unwrap();
+        rows.remove(0).comments.remove(0)
+    }
+
+    /// Edits a comment or, without a text, deletes it.
+    pub(super) async fn change_comment(&self, post: PostId, comment: CommentId, text: Option<&str>) {
+        let row = self.comment_row(post, comment).await;
+        self.engage(post, Self::changed(row, text, self.now())).await;
+    }
+
+    pub(super) async fn like(&self, post: PostId, user: UserId) {
+        self.react(post, user, true).await;
+    }
+
+    pub(super) async fn react(&self, post: PostId, user: UserId, liked: bool) {
+        self.engage(post, |rows, offset| {
+            rows.post.likes = if liked { rows.post.likes + 1 } else { rows.post.likes - 1 };
+            let sequence = offset as u64 + 1;
+            rows.reactions.push(ReactionRow { post, user, liked, sequence, position: offset });
+            Some(News::NewLike { likes: rows.post.likes })
+        })
+        .await;
+    }
+
+    pub(super) async fn edit_post(&self, post: PostId, author: UserId, text: &str, visibility: Visibility) {
+        let version = self.write_post(post, author, text, visibility).await;
+        let edited_at = self.now();
+        self.engage(post, |rows, offset| {
+            rows.post.sequence = version;
+            rows.post.changed = offset;
+            Some(News::PostEdited { edited_at, version })
+        })
+        .await;
+    }
+
+    pub(super) async fn delete_post(&self, post: PostId, author: UserId) {
+        let sequence = self.erase_post(post, author).await;
+        self.engage(post, |rows, offset| {
+            rows.post.sequence = sequence;
+            rows.post.changed = offset;
+            rows.post.deleted = true;
+            Some(News::PostDeleted)
+        })
+        .await;
+    }
+}

@@ -1,0 +1,61 @@
+//! `GET /v1/posts/{id}/stream`: who may open a stream, and from where. What it then tells is [`crate::stream`]'s.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use adapters::http::auth::Viewer;
+use adapters::http::clock::now;
+use adapters::http::extract::{Id, Params};
+use adapters::http::problem::{Code, Problem};
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use domain::PostId;
+use futures::StreamExt as _;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde::Deserialize;
+
+use crate::api::Api;
+use crate::stream::Watcher;
+
+/// How long those wait who come when there are too many streams.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What browsers send when they come back.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The query string: what pages give that have loaded a post and know its `stream_position`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct From {
+    last_event_id: Option<String>,
+}
+
+/// Opens the stream.
+pub(crate) async fn post(
+    State(api): State<Api>,
+    viewer: Viewer,
+    Id(post): Id<PostId>,
+    headers: HeaderMap,
+    Params(from): Params<From>,
+) -> Result<Response, Problem> {
+    let permit = api.streams.enter().ok_or_else(|| Problem::from(Code::Overloaded).retry_after(RETRY_AFTER))?;
+    // The header is the newer: browsers come back to the same address and add it. Whatever its bytes, it is a
+    // position or it is not.
+    let header = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let last_event_id = header.or(from.last_event_id);
+    let remaining = viewer.expires().map(|expires| {
+        let millis = expires.as_millis().saturating_sub(now().as_millis());
+        Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+    });
+    let watcher = Watcher { user: viewer.user(), remaining };
+    let stream = api.streams.open(permit, watcher, post, last_event_id.as_deref()).await?;
+    let stream = stream.ok_or(Code::NotFound)?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // Proxies that gather answers before they pass them on would hold back every event.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    Ok((headers, Body::from_stream(stream.map(Ok::<_, Infallible>))).into_response())
+}
