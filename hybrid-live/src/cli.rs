@@ -1,0 +1,118 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use domain::Timestamp;
+
+use crate::config::{Flags, LogFlags, LogFormat};
+
+/// The backend of a live social feed.
+///
+/// Without a command it serves everything. Settings come from hybrid-live.toml, then from environment variables
+/// (HYBRID_LIVE_LISTEN, HYBRID_LIVE_LOG__FILTER …), then from flags; the later wins.
+#[derive(Debug, Parser)]
+#[command(name = "hybrid-live", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  it ran and failed; verify: it found differences
+  2  it could not run: command line, configuration, data directory, port, input file";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct Global {
+    /// Configuration file [default: hybrid-live.toml in the working directory, if there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "HYBRID_LIVE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the data is kept [default: ./data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Where HTTP is served; port 0 takes any free one [default: 127.0.0.1:8080]
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// How a line of the log looks [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// What is logged to standard error, such as `warn` or `info,projectors=debug` [default: info]
+    #[arg(long, global = true, value_name = "FILTER")]
+    log_filter: Option<String>,
+}
+
+impl Global {
+    /// Those of the flags that are settings.
+    pub(crate) fn settings(&self) -> Flags {
+        Flags {
+            listen: self.listen,
+            data_dir: self.data_dir.clone(),
+            log: LogFlags { format: self.log_format, filter: self.log_filter.clone() },
+        }
+    }
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve everything: commands, queries, streams, projections
+    Serve,
+    /// Make a plausible community: the same seed makes the same data, and a second run adds nothing
+    Seed(SeedArgs),
+    /// Import the public posts of a Mastodon account export, with their original times; a second run adds nothing
+    Import(ImportArgs),
+    /// Compare every store with what the log says it must hold
+    Verify(VerifyArgs),
+}
+
+/// What `seed` takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SeedArgs {
+    /// How many people
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) users: u32,
+    /// How many posts
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
+    pub(crate) posts: u32,
+    /// Which community
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// When the community's newest events happened; they reach back 90 days from there
+    #[arg(long, value_name = "TIME", default_value = "2026-01-01T00:00:00Z")]
+    pub(crate) until: Timestamp,
+    /// Everybody's password
+    #[arg(long, value_name = "PASSWORD", default_value = "correct horse battery staple")]
+    pub(crate) password: String,
+}
+
+/// What `import` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The export's `outbox.json`
+    pub(crate) file: PathBuf,
+    /// User name of the account that gets the posts; it must exist
+    #[arg(long = "as", value_name = "USER")]
+    pub(crate) user: String,
+}
+
+/// What `verify` takes.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Only the stores of this projection [default: all, and the truth itself]
+    pub(crate) projection: Option<Projection>,
+}
+
+/// A projection, as the command line knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Projection {
+    /// Homes, authors' posts, relations
+    Timelines,
+    /// Counts, comments, likes
+    Engagement,
+}

@@ -1,0 +1,49 @@
+//! The binary: command line, configuration, and the wiring of all roles into one process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+mod config;
+mod failure;
+mod import;
+mod logging;
+mod progress;
+mod seed;
+mod serve;
+mod terminal;
+mod verify;
+mod wiring;
+
+use cli::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(failure) => {
+            terminal::complain(&format!("error: {failure}"));
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    // A variable that is not text cannot be one of ours.
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = config::load(cli.global.config.as_deref(), variables, &cli.global.settings())?;
+    logging::start(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("no threads to run on: {error}")))?;
+    runtime.block_on(async {
+        match cli.command.unwrap_or(Command::Serve) {
+            Command::Serve => serve::run(config).await.map(|()| ExitCode::SUCCESS),
+            Command::Seed(args) => seed::run(&config, args).await.map(|()| ExitCode::SUCCESS),
+            Command::Import(args) => import::run(&config, &args).await.map(|()| ExitCode::SUCCESS),
+            Command::Verify(args) => verify::run(&config, args.projection).await,
+        }
+    })
+}

@@ -1,0 +1,70 @@
+//! What `/health/ready` asks: each store, with the cheapest question that it must answer.
+
+use std::sync::Arc;
+
+use adapters::StoreError;
+use adapters::checkpoints::Generation;
+use adapters::stores::Stores;
+use adapters::timelines::{Order, Span};
+use domain::{PostId, StreamId, Topic, UserId};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use metrics_exporter_prometheus::PrometheusHandle;
+use projectors::Timelines;
+use query_api::health::{Dependency, ProjectionState, Probes};
+use tokio::sync::watch;
+
+/// The probes of a process that runs everything.
+pub(super) fn probes(
+    stores: &Stores,
+    seen: watch::Receiver<Vec<ProjectionState>>,
+    metrics: PrometheusHandle,
+) -> Probes {
+    let Stores { content, event_log, views, timelines, checkpoints, .. } = stores.clone();
+    let dependencies = vec![
+        dependency("content", move || {
+            let content = Arc::clone(&content);
+            async move { content.published(StreamId::User(UserId::MIN)).await.map(drop) }.boxed()
+        }),
+        dependency("event_log", move || {
+            let event_log = Arc::clone(&event_log);
+            async move { event_log.head(Topic::Users, 0).await.map(drop) }.boxed()
+        }),
+        dependency("views", move || {
+            let views = Arc::clone(&views);
+            async move { views.post_row(Generation::FIRST, PostId::MIN).await.map(drop) }.boxed()
+        }),
+        dependency("timelines", move || {
+            let timelines = Arc::clone(&timelines);
+            let all = Span { above: PostId::MIN, below: PostId::MAX, order: Order::NewestFirst };
+            async move { timelines.home(Generation::FIRST, UserId::MIN, all, 1).await.map(drop) }.boxed()
+        }),
+        dependency("checkpoints", move || {
+            let checkpoints = Arc::clone(&checkpoints);
+            async move { checkpoints.serving(Timelines::NAME).await.map(drop) }.boxed()
+        }),
+    ];
+    Probes {
+        dependencies,
+        projections: Box::new(move || seen.borrow().clone()),
+        metrics: Box::new(move || metrics.render()),
+    }
+}
+
+fn dependency(
+    name: &'static str,
+    ask: impl Fn() -> BoxFuture<'static, Result<(), StoreError>> + Send + Sync + 'static,
+) -> Dependency {
+    let check = move || {
+        ask()
+            .map(move |answer| {
+                answer.map_err(|error| {
+                    // Whoever may ask whether we are ready need not know paths.
+                    tracing::warn!(%error, store = name, "a store is not ready");
+                    "the store does not answer".to_owned()
+                })
+            })
+            .boxed()
+    };
+    Dependency { name, check: Box::new(check) }
+}

@@ -1,0 +1,159 @@
+//! The HTTP server: what stands in front of the routers, and connections from first byte to last.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapters::http::problem::{Code, Problem, no_such_method, no_such_path};
+use adapters::http::trace;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// After the system refused a connection for lack of something: it will not have more a moment later.
+const AFTER_REFUSAL: Duration = Duration::from_millis(100);
+
+/// Takes the address.
+///
+/// # Errors
+/// Says whether it is in use, not allowed or not ours.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let advice = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "another program uses it; choose another with `--listen`",
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 are for the administrator",
+            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+            _ => "",
+        };
+        let reason = if advice.is_empty() { error.to_string() } else { advice.to_owned() };
+        Failure::cannot_run(format!("cannot listen on {address}: {reason}"))
+    })
+}
+
+/// Puts in front of `router` what holds for every request. From outside in: trace, panics, time, size.
+pub(super) fn guarded(router: Router, config: &Config) -> Router {
+    let limit = config.request_time();
+    let bounded = move |request: Request, next: Next| bounded(limit, request, next);
+    router
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(config.limits.body_bytes))
+        .layer(from_fn(bounded))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(trace::layer))
+}
+
+/// Bounds the time until the answer begins. A stream's begins at once and goes on for as long as it likes.
+async fn bounded(limit: Duration, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            Problem::new(Code::Overloaded, format!("no answer within {} s", limit.as_secs())).into_response()
+        }
+    }
+}
+
+fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
+    let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
+    Problem::internal(&format!("panic: {}", text.unwrap_or("without a text"))).into_response()
+}
+
+/// How connections are treated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connections {
+    /// Open at one time, at most; more wait to be accepted.
+    pub(super) most: usize,
+    /// How long a client may take to send a request's head, and may be silent between two requests.
+    pub(super) head: Duration,
+    /// How long requests under way may take once the server stops.
+    pub(super) shutdown: Duration,
+}
+
+/// Serves until `stop`, and then what is under way.
+pub(super) async fn serve(listener: TcpListener, router: Router, connections: Connections, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(connections.most));
+    let tracker = TaskTracker::new();
+    // Drops what is still under way when its time is over.
+    let abandon = CancellationToken::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let Some((stream, place)) = accepted else { continue };
+        let served = connection(stream, router.clone(), connections.head, stop.clone());
+        let abandon = abandon.clone();
+        tracker.spawn(async move {
+            tokio::select! {
+                () = served => {}
+                () = abandon.cancelled() => {}
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    tracker.close();
+    if tokio::time::timeout(connections.shutdown, tracker.wait()).await.is_err() {
+        tracing::warn!(connections = tracker.len(), "requests still under way are abandoned");
+        abandon.cancel();
+        tracker.wait().await;
+    }
+}
+
+/// The next connection and its place; `None` where the system refused it.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    // The place first: whoever finds none waits in the system's queue and costs nothing here. It is never closed.
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            // Answers are written whole, so waiting for more to send along only delays them.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY is refused");
+            }
+            Some((stream, place))
+        }
+        Err(error) => {
+            // One that was reset while it waited is its client's affair.
+            if error.kind() != std::io::ErrorKind::ConnectionAborted {
+                tracing::warn!(%error, "a connection is refused");
+                tokio::time::sleep(AFTER_REFUSAL).await;
+            }
+            None
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router, head: Duration, stop: CancellationToken) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(head);
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    // Clients go away without a word all the time.
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Waiting for the projections: those of a running server, or our own where none runs.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use adapters::checkpoints::{Build, Partition};
+use adapters::stores::Stores;
+use domain::stream::BEFORE_FIRST;
+use domain::{Position, Topic};
+use projectors::{Engagement, Runtime, State, Timelines};
+
+use super::model::Heads;
+use crate::cli::Projection;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::progress::{Progress, Unit};
+use crate::serve::{Attempt, Lock};
+use crate::wiring::{self, Opened};
+
+/// How often the checkpoints are looked at.
+const EVERY: Duration = Duration::from_millis(50);
+/// How long nothing may move.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A projection whose stores are compared.
+struct Compared {
+    build: Build,
+    topics: &'static [Topic],
+}
+
+/// Who keeps the read models up to date while they are compared.
+pub(super) struct Projections {
+    compared: Vec<Compared>,
+    /// Without any movement for so long, nobody is at work.
+    pub(super) patience: Duration,
+    /// Our own, with the lock that lets us run them; none beside a running server.
+    own: Option<(Runtime, Lock)>,
+}
+
+impl Projections {
+    /// Starts the projections, unless a server runs them.
+    ///
+    /// # Errors
+    /// The stores fail.
+    pub(super) async fn start(config: &Config, opened: &Opened, asked: Option<Projection>) -> Result<Self, Failure> {
+        let all: [(Projection, &'static str, &'static [Topic]); 2] = [
+            (Projection::Timelines, Timelines::NAME, &[Topic::Posts, Topic::Relations]),
+            (Projection::Engagement, Engagement::NAME, &[Topic::Posts]),
+        ];
+        let mut compared = Vec::new();
+        for (projection, name, topics) in all {
+            if asked.is_none_or(|asked| asked == projection) {
+                let generation = opened.stores.checkpoints.serving(name).await;
+                let generation = generation.map_err(|error| Failure::cannot_run(error.to_string()))?;
+                compared.push(Compared { build: Build { projection: name, generation }, topics });
+            }
+        }
+        let own = match Lock::try_take(config.data_dir())? {
+            Attempt::Taken(lock) => Some((wiring::start_projections(config, opened).await?, lock)),
+            Attempt::Held(_) => None,
+        };
+        Ok(Self { compared, patience: PATIENCE, own })
+    }
+
+    /// Whether a running server is at work.
+    pub(super) fn are_a_servers(&self) -> bool {
+        self.own.is_none()
+    }
+
+    /// Waits until every projection has passed `heads`.
+    ///
+    /// # Errors
+    /// One has stopped, or nothing moves.
+    pub(super) async fn pass(&self, stores: &Stores, heads: &Heads) -> Result<(), Failure> {
+        let total: u64 = self.wanted(heads).map(|(_, _, head)| events(head)).sum();
+        let progress = Progress::new("projections catch up", total, Unit::Items);
+        let mut moved = Instant::now();
+        let mut done_before = None;
+        loop {
+            let positions = self.positions(stores).await?;
+            let mut done = 0;
+            let mut behind = None;
+            for (build, partition, head) in self.wanted(heads) {
+                let reached = positions.get(&(build.projection, partition)).copied().unwrap_or(BEFORE_FIRST);
+                done += events(reached.min(head));
+                if reached < head {
+                    behind = Some((build, partition, reached, head));
+                }
+            }
+            progress.set(done);
+            let Some((build, partition, reached, head)) = behind else { break };
+            if done_before != Some(done) {
+                (done_before, moved) = (Some(done), Instant::now());
+            }
+            self.expect_running(stores).await?;
+            if moved.elapsed() > self.patience {
+                let who = if self.are_a_servers() { "is the server with this data directory at work?" } else { "see the log" };
+                let Partition { topic, number } = partition;
+                return Err(Failure::cannot_run(format!(
+                    "the projection {} stands still at {reached} of {head} in partition {number} of {topic}: {who}",
+                    build.projection
+                )));
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+        progress.finish();
+        Ok(())
+    }
+
+    /// Lanes that wait behind an event that cannot be applied.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(super) async fn parked(&self, stores: &Stores) -> Result<Vec<String>, Failure> {
+        let mut parked = Vec::new();
+        for Compared { build, .. } in &self.compared {
+            let lanes = stores.checkpoints.parked(*build).await;
+            for (Partition { topic, number }, lane) in lanes.map_err(|error| Failure::cannot_run(error.to_string()))? {
+                parked.push(format!(
+                    "the projection {} has parked lane {} (partition {number} of {topic}, from offset {} on, {} waiting): {}",
+                    build.projection, lane.lane, lane.first, lane.waiting, lane.reason
+                ));
+            }
+        }
+        Ok(parked)
+    }
+
+    /// Ends our own, if we run them.
+    pub(super) async fn stop(self) {
+        if let Some((runtime, lock)) = self.own {
+            runtime.stop().await;
+            drop(lock);
+        }
+    }
+
+    fn wanted(&self, heads: &Heads) -> impl Iterator<Item = (Build, Partition, i64)> {
+        let pairs = self.compared.iter().flat_map(move |compared| heads.iter().map(move |head| (compared, head)));
+        pairs
+            .filter(|(compared, (partition, _))| compared.topics.contains(&partition.topic))
+            .map(|(compared, (partition, head))| (compared.build, *partition, *head))
+    }
+
+    async fn positions(&self, stores: &Stores) -> Result<HashMap<(&'static str, Partition), i64>, Failure> {
+        let mut positions = HashMap::new();
+        for Compared { build, .. } in &self.compared {
+            let stored = stores.checkpoints.positions(*build).await;
+            for position in stored.map_err(|error| Failure::cannot_run(error.to_string()))? {
+                let Position { log, topic, partition, offset } = position;
+                let present = stores.event_log.id();
+                if log != present {
+                    return Err(Failure::failed(format!(
+                        "the projection {} was built from log {log}, and this is log {present}: delete the read models, \
+                         which are then built again",
+                        build.projection
+                    )));
+                }
+                positions.insert((build.projection, Partition { topic, number: partition }), offset);
+            }
+        }
+        Ok(positions)
+    }
+
+    async fn expect_running(&self, stores: &Stores) -> Result<(), Failure> {
+        let Some((runtime, _)) = &self.own else { return Ok(()) };
+        let statuses = runtime.status().await.map_err(|error| Failure::cannot_run(error.to_string()))?;
+        for status in statuses {
+            let is_compared = self.compared.iter().any(|compared| compared.build.projection == status.projection);
+            if let (State::Faulted(reason), true) = (&status.state, is_compared) {
+                let Partition { topic, number } = status.partition;
+                let log = stores.event_log.id();
+                return Err(Failure::failed(format!(
+                    "the projection {} has stopped in partition {number} of {topic} (log {log}): {reason}",
+                    status.projection
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many offsets there are up to and including this one.
+fn events(offset: i64) -> u64 {
+    u64::try_from(offset - BEFORE_FIRST).unwrap_or(0)
+}
