@@ -1,0 +1,193 @@
+//! HTTP as a program that uses the server speaks it.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use serde_json::Value;
+
+/// Speaks to one server, with or without an access token.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    bearer: Option<String>,
+}
+
+/// What the server answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// An `application/problem+json` body, checked for what every one of them has.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The stable code.
+    pub code: String,
+    /// The field at fault.
+    pub field: Option<String>,
+}
+
+impl Client {
+    /// For `base`, for example `http://127.0.0.1:8080`.
+    ///
+    /// # Panics
+    /// When no client can be made at all.
+    pub fn new(base: &str) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+        Self { http, base: base.to_owned(), bearer: None }
+    }
+
+    /// The same with an access token.
+    #[must_use]
+    pub fn bearer(&self, token: &str) -> Self {
+        Self { bearer: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The server's address.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// A request to be filled in; the token is in it already.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.bearer {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn try_send(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+        let response = request.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok(Answer { status, headers, body: response.bytes().await? })
+    }
+
+    /// Sends a request to a server that must be there.
+    ///
+    /// # Panics
+    /// When the connection breaks.
+    pub async fn send(request: reqwest::RequestBuilder) -> Answer {
+        Self::try_send(request).await.expect("an answer")
+    }
+
+    /// Sends a request that was made by hand; its body is not read yet.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn execute(&self, request: reqwest::Request) -> Result<reqwest::Response, reqwest::Error> {
+        self.http.execute(request).await
+    }
+
+    /// `GET`.
+    pub async fn get(&self, path: &str) -> Answer {
+        Self::send(self.request(Method::GET, path)).await
+    }
+
+    /// `GET` once the server has passed what `tokens` name.
+    pub async fn get_after(&self, path: &str, tokens: &str) -> Answer {
+        Self::send(self.request(Method::GET, path).header("consistency-token", tokens)).await
+    }
+
+    /// `POST` of JSON.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        Self::send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// `POST` of JSON with an `Idempotency-Key`.
+    pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> Answer {
+        Self::send(self.request(Method::POST, path).header("idempotency-key", key).json(body)).await
+    }
+
+    /// `PUT` without a body.
+    pub async fn put(&self, path: &str) -> Answer {
+        Self::send(self.request(Method::PUT, path)).await
+    }
+
+    /// `PUT` of JSON with `If-Match`.
+    pub async fn edit(&self, path: &str, etag: &str, body: &Value) -> Answer {
+        Self::send(self.request(Method::PUT, path).header("if-match", etag).json(body)).await
+    }
+
+    /// `DELETE`.
+    pub async fn delete(&self, path: &str) -> Answer {
+        Self::send(self.request(Method::DELETE, path)).await
+    }
+}
+
+impl Answer {
+    /// The same, if it has this status.
+    ///
+    /// # Panics
+    /// With the answer, if not.
+    #[must_use]
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.shown());
+        self
+    }
+
+    /// A header, where it is there and text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.shown()))
+    }
+
+    /// A text field of the body.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[track_caller]
+    pub fn text(&self, field: &str) -> String {
+        let text = self.json()[field].as_str().map(str::to_owned);
+        text.unwrap_or_else(|| panic!("no text {field:?}: {}", self.shown()))
+    }
+
+    /// The `Consistency-Token` that every command answers with.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn token(&self) -> String {
+        self.header("consistency-token").unwrap_or_else(|| panic!("no token: {}", self.shown())).to_owned()
+    }
+
+    /// The body as a problem, with all that a problem must have.
+    ///
+    /// # Panics
+    /// When it is none, or lacks something.
+    #[track_caller]
+    pub fn problem(&self) -> Problem {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.shown());
+        let body = self.json();
+        for field in ["type", "title", "code", "detail", "trace_id"] {
+            let filled = body[field].as_str().is_some_and(|text| !text.is_empty());
+            assert!(filled, "a problem has {field:?}: {}", self.shown());
+        }
+        assert_eq!(body["status"], self.status, "{}", self.shown());
+        let text = |field: &str| body[field].as_str().map(str::to_owned);
+        Problem { code: text("code").unwrap_or_default(), field: text("field") }
+    }
+
+    /// All of it, for messages.
+    pub fn shown(&self) -> String {
+        format!("{} {:?}\n{}", self.status, self.headers, String::from_utf8_lossy(&self.body))
+    }
+}

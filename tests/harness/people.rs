@@ -1,0 +1,178 @@
+//! People who use the server, and what they do in stories.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::client::{Answer, Client};
+
+/// Everybody's password.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// Somebody with an account who has logged in.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// The account.
+    pub id: String,
+    /// Its name.
+    pub username: String,
+    /// What was answered to the log-in.
+    pub session: Value,
+    /// Speaks as this person.
+    pub client: Client,
+}
+
+/// A post as its author knows it after publishing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Post {
+    /// Its id.
+    pub id: String,
+    /// Its `ETag`.
+    pub etag: String,
+}
+
+/// Consistency tokens, as a careful client collects them: a query that carries them has seen all that they name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tokens(BTreeSet<String>);
+
+impl Tokens {
+    /// Remembers an answer's token.
+    pub fn add(&mut self, answer: &Answer) {
+        self.0.insert(answer.token());
+    }
+
+    /// As a header.
+    pub fn header(&self) -> String {
+        self.0.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Person {
+    /// Registers and logs in.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn register(server: &Client, username: &str) -> Self {
+        let account = json!({ "username": username, "password": PASSWORD });
+        let _ = server.post("/v1/accounts", &account).await.expect(201);
+        Self::log_in(server, username).await
+    }
+
+    /// Logs in to an account that is there.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn log_in(server: &Client, username: &str) -> Self {
+        let session = json!({ "username": username, "password": PASSWORD });
+        let session = server.post("/v1/sessions", &session).await.expect(201).json();
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        Self {
+            id: text(&session["user"]["id"]),
+            username: username.to_owned(),
+            client: server.bearer(&text(&session["access_token"])),
+            session,
+        }
+    }
+
+    /// Publishes a public post.
+    pub async fn publish(&self, markdown: &str, tokens: &mut Tokens) -> Post {
+        self.publish_to("public", markdown, tokens).await
+    }
+
+    /// Publishes a post.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn publish_to(&self, visibility: &str, markdown: &str, tokens: &mut Tokens) -> Post {
+        let body = json!({ "markdown": markdown, "visibility": visibility });
+        let answer = self.client.post("/v1/posts", &body).await.expect(201);
+        tokens.add(&answer);
+        Post { id: answer.text("id"), etag: answer.header("etag").expect("an ETag").to_owned() }
+    }
+
+    /// Comments on a post; answers the comment's id.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn comment(&self, post: &str, text: &str, tokens: &mut Tokens) -> String {
+        let answer = self.client.post(&format!("/v1/posts/{post}/comments"), &json!({ "text": text })).await;
+        let answer = answer.expect(201);
+        tokens.add(&answer);
+        answer.text("id")
+    }
+
+    /// Likes a post.
+    pub async fn like(&self, post: &str, tokens: &mut Tokens) {
+        self.done(Method::PUT, &format!("/v1/posts/{post}/like"), tokens).await;
+    }
+
+    /// Takes a like back.
+    pub async fn unlike(&self, post: &str, tokens: &mut Tokens) {
+        self.done(Method::DELETE, &format!("/v1/posts/{post}/like"), tokens).await;
+    }
+
+    /// Follows somebody.
+    pub async fn follow(&self, other: &Self, tokens: &mut Tokens) {
+        self.done(Method::PUT, &format!("/v1/users/{}/follow", other.id), tokens).await;
+    }
+
+    /// Follows somebody no longer.
+    pub async fn unfollow(&self, other: &Self, tokens: &mut Tokens) {
+        self.done(Method::DELETE, &format!("/v1/users/{}/follow", other.id), tokens).await;
+    }
+
+    /// Blocks somebody.
+    pub async fn block(&self, other: &Self, tokens: &mut Tokens) {
+        self.done(Method::PUT, &format!("/v1/users/{}/block", other.id), tokens).await;
+    }
+
+    /// Ends a block.
+    pub async fn unblock(&self, other: &Self, tokens: &mut Tokens) {
+        self.done(Method::DELETE, &format!("/v1/users/{}/block", other.id), tokens).await;
+    }
+
+    /// Deletes a post or a comment, by its path.
+    pub async fn delete(&self, path: &str, tokens: &mut Tokens) {
+        self.done(Method::DELETE, path, tokens).await;
+    }
+
+    async fn done(&self, method: Method, path: &str, tokens: &mut Tokens) {
+        tokens.add(&Client::send(self.client.request(method, path)).await.expect(204));
+    }
+
+    /// The whole home feed in pages of `limit`, once all that `tokens` name is in it.
+    pub async fn feed(&self, limit: usize, tokens: &Tokens) -> Vec<Value> {
+        walk(&self.client, "/v1/feed", limit, tokens).await
+    }
+}
+
+/// A whole list to its end, newest first, in pages of `limit`, once all that `tokens` name is in it.
+///
+/// # Panics
+/// When an answer is not a page, a page is longer than asked for, or the list is behind.
+pub async fn walk(client: &Client, path: &str, limit: usize, tokens: &Tokens) -> Vec<Value> {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = format!("{path}?limit={limit}{cursor}");
+        // Tokens wait a bounded time: on a busy machine the first answer may well be "behind".
+        let answer = crate::eventually(&format!("{path} is current"), async || {
+            let tokens = tokens.header();
+            if tokens.is_empty() {
+                return Ok(client.get(&page).await);
+            }
+            let answer = client.get_after(&page, &tokens).await;
+            if answer.header("consistency") == Some("current") { Ok(answer) } else { Err(answer.shown()) }
+        })
+        .await
+        .expect(200)
+        .json();
+        let found = answer["items"].as_array().expect("items");
+        assert!(found.len() <= limit, "a page of {limit} has {}", found.len());
+        items.extend(found.iter().cloned());
+        match answer["next"].as_str() {
+            Some(next) => cursor = format!("&before={next}"),
+            None => return items,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What breaks, and what holds all the same.
+
+mod damage;
+mod kill;
+mod poison;

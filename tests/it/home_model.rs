@@ -1,0 +1,405 @@
+//! T1: for random interleavings of publish, import, delete, follow, unfollow, block, unblock, trimming, failing stores
+//! and restarts of the projections, every home feed equals the reference model's, to its end, both ways.
+//!
+//! Limits are tiny, so that a few posts trim a home and a few followers make an author hot. Commands go on while the
+//! projections run; only a check waits for them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use adapters::StoreError;
+use adapters::checkpoints::{Checkpoints, Generation, SqliteCheckpoints};
+use adapters::codec::Codec;
+use adapters::content::{Commit, Content, Preview, Rendered, SqliteContent};
+use adapters::event_log::{EventLog, SqliteEventLog};
+use adapters::live::BroadcastLive;
+use adapters::secrets::Secrets;
+use adapters::sqlite::{Database, Durability, READ_MODELS, TRUTH};
+use adapters::timelines::{AuthorEntry, Entry, Home, Span, SqliteTimelines, Timelines as TimelinesPort};
+use adapters::views::{SqliteViews, Views};
+use async_trait::async_trait;
+use domain::post::{Post, Visibility};
+use domain::reference::Reference;
+use domain::relation::{Pair, Relation};
+use domain::text::Markdown;
+use domain::{
+    Aggregate, CorrelationId, Envelope, Event, EventId, PostId, StreamId, Timestamp, Topic, UserId, post, relation,
+};
+use projectors::timelines::Limits;
+use projectors::{Projection, Runtime, RuntimePorts, Settings, Timelines};
+use proptest::prelude::*;
+use query_api::feed::{Feed, Walk};
+
+const PEOPLE: u8 = 6;
+const START: i64 = 1_700_000_000_000;
+const LIMITS: Limits = Limits { hot_author_followers: 3, trim_at: 5, trim_to: 3, trim_every: 1 };
+
+/// What happens next.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Somebody publishes, so many milliseconds before now: an import lands below marks.
+    Publish(u8, u16),
+    /// The n-th post, counted round, goes.
+    Delete(u8),
+    Follow(u8, u8),
+    Unfollow(u8, u8),
+    Block(u8, u8),
+    Unblock(u8, u8),
+    /// The projections die where they stand and start again.
+    Restart,
+    /// The next so many calls to the timelines' store fail.
+    Fail(u8),
+    /// Every home is compared.
+    Check,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let pair = || (0..PEOPLE, 0..PEOPLE);
+    let step = prop_oneof![
+        10 => (0..PEOPLE, prop_oneof![3 => Just(0u16), 1 => any::<u16>()]).prop_map(|(who, ago)| Step::Publish(who, ago)),
+        2 => any::<u8>().prop_map(Step::Delete),
+        8 => pair().prop_map(|(from, to)| Step::Follow(from, to)),
+        3 => pair().prop_map(|(from, to)| Step::Unfollow(from, to)),
+        1 => pair().prop_map(|(from, to)| Step::Block(from, to)),
+        1 => pair().prop_map(|(from, to)| Step::Unblock(from, to)),
+        1 => Just(Step::Restart),
+        1 => (1..4u8).prop_map(Step::Fail),
+        1 => Just(Step::Check),
+    ];
+    prop::collection::vec(step, 1..90)
+}
+
+/// A timelines' store that fails when told to, after the effect or before it, as a lost connection does.
+struct Failing {
+    inner: SqliteTimelines,
+    failures: Arc<AtomicU32>,
+}
+
+impl Failing {
+    async fn perhaps<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let left = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let lost = || StoreError::Unavailable("made to fail".to_owned());
+        match left {
+            Err(_) => call.await,
+            Ok(left) if left % 2 == 0 => call.await.and_then(|_| Err(lost())),
+            Ok(_) => Err(lost()),
+        }
+    }
+}
+
+#[async_trait]
+impl TimelinesPort for Failing {
+    async fn write_authors(&self, generation: Generation, entries: &[AuthorEntry]) -> Result<(), StoreError> {
+        self.perhaps(self.inner.write_authors(generation, entries)).await
+    }
+
+    async fn authors(
+        &self,
+        generation: Generation,
+        authors: &[UserId],
+        span: Span,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.perhaps(self.inner.authors(generation, authors, span, limit)).await
+    }
+
+    async fn write_homes(&self, generation: Generation, owners: &[UserId], entry: Entry) -> Result<(), StoreError> {
+        self.perhaps(self.inner.write_homes(generation, owners, entry)).await
+    }
+
+    async fn fill_home(&self, generation: Generation, owner: UserId, entries: &[Entry]) -> Result<(), StoreError> {
+        self.perhaps(self.inner.fill_home(generation, owner, entries)).await
+    }
+
+    async fn raise_mark(&self, generation: Generation, owner: UserId, mark: PostId) -> Result<(), StoreError> {
+        self.perhaps(self.inner.raise_mark(generation, owner, mark)).await
+    }
+
+    async fn trim(&self, generation: Generation, owner: UserId, at: usize, to: usize) -> Result<(), StoreError> {
+        self.perhaps(self.inner.trim(generation, owner, at, to)).await
+    }
+
+    async fn home(&self, generation: Generation, owner: UserId, span: Span, limit: usize) -> Result<Home, StoreError> {
+        self.perhaps(self.inner.home(generation, owner, span, limit)).await
+    }
+
+    async fn scan_authors(
+        &self,
+        generation: Generation,
+        after: Option<(UserId, PostId)>,
+        limit: usize,
+    ) -> Result<Vec<AuthorEntry>, StoreError> {
+        self.perhaps(self.inner.scan_authors(generation, after, limit)).await
+    }
+
+    async fn scan_homes(
+        &self,
+        generation: Generation,
+        after: Option<(UserId, PostId)>,
+        limit: usize,
+    ) -> Result<Vec<(UserId, Entry)>, StoreError> {
+        self.perhaps(self.inner.scan_homes(generation, after, limit)).await
+    }
+}
+
+struct World {
+    content: Arc<dyn Content>,
+    event_log: Arc<dyn EventLog>,
+    views: Arc<dyn Views>,
+    timelines: Arc<dyn TimelinesPort>,
+    checkpoints: Arc<dyn Checkpoints>,
+    codec: Arc<Codec>,
+    failures: Arc<AtomicU32>,
+    runtime: Option<Runtime>,
+    reference: Reference,
+    posts: HashMap<PostId, Post>,
+    order: Vec<(PostId, UserId)>,
+    relations: HashMap<StreamId, Relation>,
+    sequences: HashMap<StreamId, u64>,
+    clock: i64,
+    _directory: tempfile::TempDir,
+}
+
+fn person(number: u8) -> UserId {
+    UserId::from_parts(Timestamp::from_millis(START), [number; 10])
+}
+
+impl World {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let truth = Database::open(&directory.path().join("truth.db"), &TRUTH, Durability::Process).expect("opens");
+        let models =
+            Database::open(&directory.path().join("models.db"), &READ_MODELS, Durability::Process).expect("opens");
+        let event_log = Arc::new(SqliteEventLog::open(Arc::clone(&truth), 3).await.expect("opens"));
+        let content: Arc<dyn Content> =
+            Arc::new(SqliteContent::open(Arc::clone(&truth), Some(Arc::clone(&event_log))).expect("opens"));
+        let secrets = Secrets::load_or_create(&directory.path().join("secrets.toml")).expect("makes secrets");
+        let failures = Arc::new(AtomicU32::new(0));
+        let mut world = Self {
+            codec: Arc::new(Codec::new(Arc::clone(&content), &secrets)),
+            content,
+            event_log,
+            views: Arc::new(SqliteViews::new(Arc::clone(&models))),
+            timelines: Arc::new(Failing {
+                inner: SqliteTimelines::new(Arc::clone(&models)),
+                failures: Arc::clone(&failures),
+            }),
+            checkpoints: Arc::new(SqliteCheckpoints::open(models, truth).expect("opens")),
+            failures,
+            runtime: None,
+            reference: Reference::default(),
+            posts: HashMap::new(),
+            order: Vec::new(),
+            relations: HashMap::new(),
+            sequences: HashMap::new(),
+            clock: START,
+            _directory: directory,
+        };
+        world.start().await;
+        world
+    }
+
+    async fn start(&mut self) {
+        let ports = RuntimePorts {
+            event_log: Arc::clone(&self.event_log),
+            checkpoints: Arc::clone(&self.checkpoints),
+            codec: Arc::clone(&self.codec),
+        };
+        let live = Arc::new(BroadcastLive::new(16));
+        let timelines: Arc<dyn Projection> =
+            Arc::new(Timelines::new(Arc::clone(&self.views), Arc::clone(&self.timelines), live, LIMITS));
+        let settings = Settings {
+            batch: 4,
+            parallelism: 3,
+            first_pause: Duration::from_millis(1),
+            longest_pause: Duration::from_millis(2),
+        };
+        self.runtime = Some(Runtime::start(ports, vec![timelines], settings).await.expect("starts"));
+    }
+
+    async fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
+        self.clock += 1;
+        match step {
+            Step::Publish(who, ago) => self.publish(person(who), i64::from(ago)).await,
+            Step::Delete(which) => self.delete(which).await,
+            Step::Follow(from, to) => self.relate(from, to, relation::Command::Follow).await,
+            Step::Unfollow(from, to) => self.relate(from, to, relation::Command::Unfollow).await,
+            Step::Block(from, to) => self.relate(from, to, relation::Command::Block).await,
+            Step::Unblock(from, to) => self.relate(from, to, relation::Command::Unblock).await,
+            Step::Restart => {
+                // Not stopped: dropped in the middle of whatever it does.
+                self.runtime = None;
+                self.start().await;
+            }
+            Step::Fail(times) => self.failures.store(u32::from(times), Ordering::SeqCst),
+            Step::Check => self.check().await?,
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, author: UserId, ago: i64) {
+        let written = Timestamp::from_millis(self.clock - ago * 10);
+        let post = PostId::from_parts(written, rand::random());
+        let text = post::Text { title: None, markdown: Markdown::parse("words").expect("valid") };
+        let visibility = Visibility::Public;
+        let command = post::Command::Publish { post, author, visibility, text, imported: ago > 0 };
+        let mut state = Post::default();
+        let events = state.decide(&command).expect("a new post");
+        for event in &events {
+            state.evolve(event, written);
+        }
+        let preview = Preview {
+            id: post,
+            author_id: author,
+            title: None,
+            text: "words".to_owned(),
+            truncated: false,
+            visibility,
+            created_at: written,
+            edited_at: None,
+            version: 1,
+        };
+        let preview = Some(serde_json::to_string(&preview).expect("serialises"));
+        let rendered = Rendered { renderer: 1, html: String::new(), preview };
+        self.record(StreamId::Post(post), author, &state, Some(rendered), events).await;
+        self.posts.insert(post, state);
+        self.order.push((post, author));
+    }
+
+    async fn delete(&mut self, which: u8) {
+        if self.order.is_empty() {
+            return;
+        }
+        let (post, author) = self.order[usize::from(which) % self.order.len()];
+        let Some(mut state) = self.posts.get(&post).cloned() else { return };
+        let Ok(events) = state.decide(&post::Command::Delete { post, actor: author }) else { return };
+        for event in &events {
+            state.evolve(event, Timestamp::from_millis(self.clock));
+        }
+        let gone = Rendered { renderer: 1, html: String::new(), preview: None };
+        self.record(StreamId::Post(post), author, &state, Some(gone), events).await;
+        self.posts.insert(post, state);
+    }
+
+    async fn relate(&mut self, from: u8, to: u8, command: fn(Pair) -> relation::Command) {
+        let pair = Pair { from: person(from), to: person(to) };
+        let stream = StreamId::relation(pair.from, pair.to);
+        let mut state = self.relations.get(&stream).cloned().unwrap_or_default();
+        let Ok(events) = state.decide(&command(pair)) else { return };
+        for event in &events {
+            state.evolve(event, Timestamp::from_millis(self.clock));
+        }
+        self.record(stream, pair.from, &state, None, events).await;
+        self.relations.insert(stream, state);
+    }
+
+    async fn record<A: Aggregate>(
+        &mut self,
+        stream: StreamId,
+        actor: UserId,
+        state: &A,
+        rendered: Option<Rendered>,
+        events: Vec<A::Event>,
+    ) {
+        let time = Timestamp::from_millis(self.clock);
+        let document = self.content.load(stream).await.expect("loads");
+        let mut records = Vec::new();
+        for event in events {
+            let event: Event = event.into();
+            let sequence = self.sequences.entry(stream).or_default();
+            *sequence += 1;
+            let envelope = Envelope {
+                id: EventId::from_parts(time, rand::random()),
+                time,
+                stream,
+                sequence: *sequence,
+                actor,
+                correlation: CorrelationId::from_parts(time, rand::random()),
+                causation: None,
+                event,
+            };
+            self.reference.apply(&envelope, 0).expect("consistent");
+            records.push(self.codec.seal(envelope).await.expect("seals"));
+        }
+        let commit = Commit {
+            stream,
+            expected_revision: document.map_or(0, |document| document.revision),
+            state: serde_json::to_string(state).expect("serialises"),
+            private: None,
+            rendered,
+            records,
+            recent_commands: None,
+            at: time,
+        };
+        self.content.commit(commit).await.expect("commits");
+    }
+
+    async fn caught_up(&self) {
+        let mut progress = self.checkpoints.progress();
+        for topic in [Topic::Posts, Topic::Relations] {
+            for number in 0..self.event_log.partitions() {
+                let partition = adapters::checkpoints::Partition { topic, number };
+                let head = self.event_log.head(topic, number).await.expect("a head");
+                if head < 0 {
+                    continue;
+                }
+                let passed = progress.wait_for(|progress| progress.has_passed(Timelines::NAME, partition, head));
+                let passed = tokio::time::timeout(Duration::from_secs(60), passed).await;
+                passed.expect("catches up").expect("the checkpoints live");
+            }
+        }
+    }
+
+    async fn check(&self) -> Result<(), TestCaseError> {
+        self.caught_up().await;
+        self.failures.store(0, Ordering::SeqCst);
+        let feed = Feed::new(
+            Arc::clone(&self.content),
+            Arc::clone(&self.views),
+            Arc::clone(&self.timelines),
+            Arc::clone(&self.checkpoints),
+        );
+        for number in 0..PEOPLE {
+            let viewer = person(number);
+            let expected = self.reference.home(viewer);
+            for limit in [1, 3, 50] {
+                let down = walk(&feed, viewer, Walk::NEWEST, limit).await;
+                prop_assert_eq!(&down, &expected, "T1: home of {} in pages of {}", number, limit);
+            }
+            let mut up = walk(&feed, viewer, Walk::After(PostId::MIN), 2).await;
+            up.reverse();
+            prop_assert_eq!(&up, &expected, "T1: home of {} from its end upwards", number);
+        }
+        Ok(())
+    }
+}
+
+async fn walk(feed: &Feed, viewer: UserId, from: Walk, limit: usize) -> Vec<PostId> {
+    let mut posts = Vec::new();
+    let mut next = Some(from);
+    while let Some(walk) = next {
+        let page = feed.home(viewer, walk, limit).await.expect("a page");
+        assert!(page.entries.len() <= limit);
+        posts.extend(page.posts());
+        next = page.next;
+    }
+    posts
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: crate::cases(64), ..ProptestConfig::default() })]
+
+    #[test]
+    fn t1_every_home_equals_the_reference_models(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("builds");
+        runtime.block_on(async {
+            let mut world = World::new().await;
+            for step in steps {
+                world.step(step).await?;
+            }
+            world.check().await
+        })?;
+    }
+}
