@@ -12,3 +12,6 @@ pub mod write_path;
 mod http;
 
 pub use http::{CommandState, router};
+
+#[cfg(test)]
+mod tests;

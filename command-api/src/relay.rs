@@ -53,7 +53,9 @@ impl Relay {
                 () = cancel.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            match self.sweep().await {
+            // Also out of an append that hangs: what it was about to do is done again by the next process.
+            let Some(swept) = cancel.run_until_cancelled(self.sweep()).await else { return };
+            match swept {
                 Ok(published) => {
                     (pause, failing) = (self.settings.every, false);
                     metrics::counter!("relay_published_streams_total").increment(published as u64);

@@ -135,8 +135,32 @@ static SANITISER: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
     let mut builder = ammonia::Builder::empty();
     builder
         .tags(set(&[
-            "a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "img", "li", "ol",
-            "p", "pre", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+            "a",
+            "blockquote",
+            "br",
+            "code",
+            "del",
+            "em",
+            "h1",
+            "h2",
+            "h3",
+            "h4",
+            "h5",
+            "h6",
+            "hr",
+            "img",
+            "li",
+            "ol",
+            "p",
+            "pre",
+            "strong",
+            "table",
+            "tbody",
+            "td",
+            "th",
+            "thead",
+            "tr",
+            "ul",
         ]))
         .clean_content_tags(set(&["script", "style"]))
         .tag_attributes(HashMap::from([
@@ -214,13 +238,11 @@ fn beginning<'a>(root: &'a AstNode<'a>) -> (String, bool) {
                 NodeValue::LineBreak => beginning.push("\n"),
                 _ => {}
             },
-            comrak::arena_tree::NodeEdge::End(node) => {
-                match &node.data().value {
-                    NodeValue::TableCell => beginning.push(" "),
-                    value if value.block() => beginning.push("\n"),
-                    _ => {}
-                }
-            }
+            comrak::arena_tree::NodeEdge::End(node) => match &node.data().value {
+                NodeValue::TableCell => beginning.push(" "),
+                value if value.block() => beginning.push("\n"),
+                _ => {}
+            },
         }
     }
     beginning.finish()

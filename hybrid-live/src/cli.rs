@@ -116,3 +116,64 @@ pub(crate) enum Projection {
     /// Counts, comments, likes
     Engagement,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("hybrid-live").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_everything_is_served() {
+        assert!(parsed("").expect("valid").command.is_none());
+    }
+
+    #[test]
+    fn settings_stand_before_or_after_the_command() {
+        for line in
+            ["--data-dir x --log-format json verify engagement", "verify --log-format json --data-dir x engagement"]
+        {
+            let cli = parsed(line).expect("valid");
+            let flags = cli.global.settings();
+            assert_eq!(flags.data_dir.as_deref(), Some("x"));
+            assert_eq!(flags.log.format, Some(LogFormat::Json));
+            assert_eq!(flags.listen, None);
+            let Some(Command::Verify(args)) = cli.command else { panic!("verify") };
+            assert_eq!(args.projection, Some(Projection::Engagement));
+        }
+    }
+
+    #[test]
+    fn seeds_default_to_one_fixed_community() {
+        let Some(Command::Seed(args)) = parsed("seed --users 3 --posts 4").expect("valid").command else {
+            panic!("seed")
+        };
+        assert_eq!((args.users, args.posts, args.seed), (3, 4, 1));
+        assert_eq!(args.until.to_string(), "2026-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn what_is_missing_or_impossible_is_named() {
+        for (line, named) in [
+            ("seed --users 3", "--posts"),
+            ("seed --users 0 --posts 1", "--users"),
+            ("seed --users 1 --posts 1 --until yesterday", "--until"),
+            ("import outbox.json", "--as"),
+            ("verify homes", "timelines"),
+            ("--listen localhost", "--listen"),
+            ("rebuild", "rebuild"),
+        ] {
+            let refusal = parsed(line).err().unwrap_or_else(|| panic!("{line} is refused")).to_string();
+            assert!(refusal.contains(named), "{line}: {refusal}");
+        }
+    }
+}

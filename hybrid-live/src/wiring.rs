@@ -57,7 +57,9 @@ pub(crate) fn expect_data_dir(config: &Config) -> Result<(), Failure> {
         return Ok(());
     }
     let shown = directory.display();
-    Err(Failure::cannot_run(format!("there is no data directory {shown}; `--data-dir` or HYBRID_LIVE_DATA_DIR names another")))
+    Err(Failure::cannot_run(format!(
+        "there is no data directory {shown}; `--data-dir` or HYBRID_LIVE_DATA_DIR names another"
+    )))
 }
 
 /// Opens everything in the data directory, which is there.
@@ -66,7 +68,8 @@ pub(crate) fn expect_data_dir(config: &Config) -> Result<(), Failure> {
 /// Names what does not open.
 pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
     expect_writable(config.data_dir())?;
-    let secrets = Secrets::load_or_create(&config.secrets_file()).map_err(|error| Failure::cannot_run(error.to_string()))?;
+    let secrets =
+        Secrets::load_or_create(&config.secrets_file()).map_err(|error| Failure::cannot_run(error.to_string()))?;
     let stores = stores::open(&config.store_urls(), config.partitions).await;
     let stores = stores.map_err(|error| Failure::cannot_run(error.to_string()))?;
     if stores.event_log.partitions() != config.partitions {

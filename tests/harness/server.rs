@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
 use tempfile::TempDir;
@@ -187,6 +187,19 @@ impl Server {
     /// Runs a subcommand on its data and settings.
     pub async fn run(&self, arguments: &[&str]) -> Outcome {
         command::run(self.directory.path(), arguments).await
+    }
+
+    /// Starts a subcommand on its data and settings, to be killed half-way.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn begin(&self, arguments: &[&str]) -> Child {
+        command::command(self.directory.path())
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary runs")
     }
 
     /// Runs `verify`, which must find no difference.

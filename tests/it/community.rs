@@ -174,6 +174,51 @@ async fn thousands_of_imported_posts_are_in_followers_feeds_to_the_end() {
     assert!(refused.code != Some(0) && refused.text.contains("nobody"), "{}", refused.text);
 }
 
+/// W4 for those who write without HTTP: what was begun is gone on with, and not begun again.
+#[tokio::test]
+async fn an_import_or_a_seed_that_is_killed_goes_on_where_it_was() {
+    const POSTS: usize = 1_500;
+    let mut server = Server::start().await;
+    let [_ada] = server.people(["ada"]).await;
+    let file = server.directory().join("outbox.json");
+    std::fs::write(&file, outbox(POSTS).0.to_string()).expect("a file");
+    let file = file.to_str().expect("a path");
+    let published = |server: &Server| server.files().events(Some("post.published")).len();
+
+    let import = ["import", file, "--as", "ada"];
+    for goal in [POSTS / 10, POSTS / 2] {
+        let mut running = server.begin(&import);
+        eventually("some posts are imported", async || match published(&server) {
+            enough if enough >= goal => Ok(()),
+            few => Err(format!("{few} posts")),
+        })
+        .await;
+        running.kill().await.expect("it is killed");
+    }
+    println!("killed with {} of {POSTS} posts imported", published(&server));
+    let _ = server.run(&import).await.expect(0);
+    eventually("the outbox is empty", async || match server.files().heads().outbox {
+        0 => Ok(()),
+        waiting => Err(format!("{waiting} events wait")),
+    })
+    .await;
+    assert_eq!(published(&server), POSTS);
+    server.verify().await;
+
+    assert!(server.terminate().await.success());
+    let seed = ["seed", "--users", "60", "--posts", "1000"];
+    let mut running = server.begin(&seed);
+    eventually("some posts are seeded", async || match published(&server) - POSTS {
+        enough if enough >= 300 => Ok(()),
+        few => Err(format!("{few} posts")),
+    })
+    .await;
+    running.kill().await.expect("it is killed");
+    let _ = server.run(&seed).await.expect(0);
+    assert_eq!(published(&server), POSTS + 1_000);
+    server.verify().await;
+}
+
 /// One follow more.
 fn cleo_followed(heads: harness::Heads) -> harness::Heads {
     harness::Heads { events: heads.events + 1, documents: heads.documents + 1, revisions: heads.revisions + 1, ..heads }

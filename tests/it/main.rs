@@ -7,6 +7,7 @@
 
 mod apart;
 mod bad_input;
+mod commands;
 mod community;
 mod faults;
 mod feed;

@@ -47,7 +47,7 @@ impl SqliteContent {
         }
         let log = log.appender();
         // From a time when the log was elsewhere: no relay would look for it any more.
-        outbox::move_to_log(&mut db.connect()?, &log)?;
+        outbox::move_to_log(&db, &log)?;
         Ok(Self { db, log: Some(log) })
     }
 }

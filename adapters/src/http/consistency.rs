@@ -28,8 +28,10 @@ const ENTRIES: usize = 64;
 const TOO_MANY: usize = 512;
 /// Bytes that a request may have of it.
 const LONGEST: usize = 128 * 1024;
-/// How often streams are looked up that the log has not answered for.
-const LOOK_AGAIN: Duration = Duration::from_millis(25);
+/// When streams are looked up again that the log has not answered for; each time after twice as long.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Between two such looks, at most.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a client has seen or written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -227,6 +229,7 @@ pub async fn wait(
 ) -> Result<Consistency, StoreError> {
     let deadline = Instant::now() + limit;
     let mut waiting = Waiting::new(token, reads);
+    let mut look_again = LOOK_AGAIN;
     loop {
         waiting.place(content).await?;
         // Seen before it is judged, so that what comes after is news.
@@ -243,7 +246,8 @@ pub async fn wait(
                     return Ok(Consistency::Behind);
                 }
                 // Where an event is gets known without any progress: by a look, every now and then.
-                tokio::time::sleep_until(deadline.min(Instant::now() + LOOK_AGAIN)).await;
+                tokio::time::sleep_until(deadline.min(Instant::now() + look_again)).await;
+                look_again = (look_again * 2).min(LONGEST_PAUSE);
             }
         }
     }

@@ -7,7 +7,8 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::Deserialize as _;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::problem::{Code, Problem};
 use super::query_string;
@@ -88,9 +89,22 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|_| Problem::new(Code::MalformedJson, "the body is not UTF-8"))?;
+    // serde would take an array for a struct as well, by position: nobody means that.
+    let is_object = text.trim_start().starts_with('{');
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    if !is_object {
+        IgnoredAny::deserialize(&mut deserializer).map_err(|error| malformed(&error))?;
+        deserializer.end().map_err(|error| malformed(&error))?;
+        return Err(Problem::new(Code::InvalidField, "must be a JSON object"));
+    }
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        if error.inner().is_data() { invalid_field(&error) } else { malformed(error.inner()) }
+        // A field can be wrong in what turns out to be no JSON at all further on: then that is what is wrong.
+        match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(IgnoredAny) if error.inner().is_data() => invalid_field(&error),
+            Ok(IgnoredAny) => malformed(error.inner()),
+            Err(error) => malformed(&error),
+        }
     })?;
     deserializer.end().map_err(|error| malformed(&error))?;
     Ok(value)

@@ -112,4 +112,3 @@ impl<'de> Deserializer<'de> for Value {
         ignored_any
     }
 }
-

@@ -31,8 +31,8 @@ pub struct Claims {
 #[error("the access token is not valid")]
 pub struct InvalidToken;
 
+/// What is signed. A newer version may say more.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Wire {
     sub: UserId,
     sid: SessionId,
@@ -76,7 +76,8 @@ impl AccessTokens {
         let SigningKey { id, key } = self.keys.first();
         let header = Header { kid: Some(id.clone()), ..Header::new(Algorithm::HS256) };
         let wire = Wire { sub: user, sid: session, exp: now.as_millis().div_euclid(1000) + LIFETIME_SECONDS };
-        encode(&header, &wire, &EncodingKey::from_secret(key.as_bytes())).map_err(|error| SigningFailed(error.to_string()))
+        encode(&header, &wire, &EncodingKey::from_secret(key.as_bytes()))
+            .map_err(|error| SigningFailed(error.to_string()))
     }
 
     /// What a token says, if it is ours and has not expired.

@@ -102,6 +102,8 @@ impl Drop for Listener {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use domain::{PostId, Timestamp};
 
     use super::*;
@@ -146,7 +148,8 @@ mod tests {
                     let mut subscription = live.subscribe(channel(1)).await.unwrap();
                     live.publish(channel(1), vec![Message { position, news: News::PostDeleted }]).await.unwrap();
                     loop {
-                        match subscription.next().await.unwrap() {
+                        let next = tokio::time::timeout(Duration::from_secs(30), subscription.next()).await;
+                        match next.expect("a delivery").unwrap() {
                             Delivery::Message(message) if message.position != position => {}
                             // With so small a buffer the others may have pushed it out; then that is said.
                             Delivery::Message(_) | Delivery::Lost => break,

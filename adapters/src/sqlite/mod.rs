@@ -5,25 +5,26 @@
 //! fails takes nothing along. Readers see one moment of the file and never wait for the writer (WAL).
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::StoreError;
 
+mod readers;
 #[cfg(test)]
 mod tests;
 pub(crate) mod values;
+
+use readers::{Readers, at_one_moment, connect_reader};
 
 /// Writes that wait, at most; more wait for room.
 const QUEUE: usize = 1024;
 /// Writes that share a commit, at most: bounds how long the first of them waits.
 const GROUP: usize = 256;
-/// Queries at one time. They are short and come from memory, so a few more than cores are enough.
-const READERS: usize = 6;
 /// How long one process waits for another's transaction on the same file.
 const BUSY: Duration = Duration::from_secs(10);
 /// Statements kept prepared per connection: more than there are queries in the code.
@@ -66,8 +67,7 @@ pub struct Database {
     durability: Durability,
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
-    readers: Mutex<Vec<Connection>>,
-    reading: Semaphore,
+    readers: Arc<Readers>,
 }
 
 impl Database {
@@ -82,21 +82,15 @@ impl Database {
         enter_wal(&connection, path)?;
         synchronise(&connection, durability)?;
         migrate(&mut connection, schema, path)?;
-        let readers = (0..READERS).map(|_| connect_reader(path)).collect::<Result<Vec<_>, StoreError>>()?;
+        let readers = Arc::new(Readers::open(path)?);
 
         let (jobs, queue) = mpsc::channel(QUEUE);
+        let writers_readers = Arc::clone(&readers);
         let writer = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || write_in_groups(&connection, queue))
+            .spawn(move || write_in_groups(&connection, &writers_readers, queue))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Arc::new(Self {
-            path: path.to_owned(),
-            durability,
-            jobs: Some(jobs),
-            writer: Some(writer),
-            readers: Mutex::new(readers),
-            reading: Semaphore::new(READERS),
-        }))
+        Ok(Arc::new(Self { path: path.to_owned(), durability, jobs: Some(jobs), writer: Some(writer), readers }))
     }
 
     /// The file.
@@ -136,7 +130,8 @@ impl Database {
         answer.await.map_err(|_| closed())?
     }
 
-    /// Runs `query` on a reader; all its statements see one moment of the file.
+    /// Runs `query` on a reader; all its statements see one moment of the file, which contains every write of this
+    /// process that was answered before, and every one of other processes that is 10 ms old.
     ///
     /// It runs where it is called: a query of a bounded page takes less time than handing it to another thread, so
     /// `query` must be bounded.
@@ -147,33 +142,25 @@ impl Database {
     where
         Q: FnOnce(&Connection) -> Result<T, StoreError> + Send,
     {
-        let permit = self.reading.acquire().await;
-        let permit = permit.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?;
-        let connection = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // As many permits as readers: there is one, unless a query panicked and took its reader along.
-        let connection = match connection {
-            Some(connection) => connection,
-            None => connect_reader(&self.path)?,
-        };
-        let answer = at_one_moment(&connection, query);
-        // One that is stuck in its moment would never see another.
-        if connection.is_autocommit() {
-            self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        }
-        drop(permit);
-        answer
+        self.readers.read(query).await
     }
 
     /// A connection of its own that may write, for work at the start that must be done before anybody waits for it.
+    /// After each commit, [`Self::written_elsewhere`] must be called.
     pub(crate) fn connect(&self) -> Result<Connection, StoreError> {
         let connection = connect(&self.path, OpenFlags::empty(), READER_CACHE)?;
         synchronise(&connection, self.durability)?;
         Ok(connection)
     }
 
+    /// Something was committed, and not by the writer: from now on readers see it.
+    pub(crate) fn written_elsewhere(&self) {
+        self.readers.written_elsewhere();
+    }
+
     /// What tells that the file was written, by this process or another.
     pub(crate) fn watch(&self) -> Result<Watch, StoreError> {
-        Ok(Watch { connection: connect_reader(&self.path)?, seen: None })
+        Ok(Watch { connection: connect_reader(&self.path)?, seen: None, readers: Arc::clone(&self.readers) })
     }
 }
 
@@ -182,6 +169,7 @@ impl Database {
 pub(crate) struct Watch {
     connection: Connection,
     seen: Option<i64>,
+    readers: Arc<Readers>,
 }
 
 impl Watch {
@@ -196,6 +184,8 @@ impl Watch {
         if self.seen == Some(version) {
             return Ok(None);
         }
+        // Whoever is told of what `query` sees must see it, too.
+        self.readers.written_elsewhere();
         let seen = at_one_moment(&self.connection, query)?;
         self.seen = Some(version);
         Ok(Some(seen))
@@ -205,7 +195,7 @@ impl Watch {
 impl Drop for Database {
     // Waits for writes under way, so that whoever opens the file next finds it whole and without a log to replay.
     fn drop(&mut self) {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.readers.close();
         self.jobs = None;
         // A write may hold the last handle of its own database: a thread cannot wait for itself.
         if let Some(writer) = self.writer.take().filter(|writer| writer.thread().id() != std::thread::current().id()) {
@@ -226,13 +216,6 @@ fn connect(path: &Path, create: OpenFlags, cache: i64) -> Result<Connection, Sto
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    Ok(connection)
-}
-
-fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
-    let connection = connect(path, OpenFlags::empty(), READER_CACHE)?;
-    // Read-only is enforced by SQLite, not by good behaviour.
-    connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
 
@@ -303,20 +286,6 @@ fn migrate(connection: &mut Connection, schema: &Schema, path: &Path) -> Result<
     Ok(transaction.commit()?)
 }
 
-fn at_one_moment<T>(
-    connection: &Connection,
-    query: impl FnOnce(&Connection) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
-    let answer = query(connection);
-    // Nothing was written, so either end would do. Where neither is possible, the caller sees the moment still open.
-    if let Err(error) = connection.prepare_cached("COMMIT")?.execute([]) {
-        tracing::warn!(%error, "a query did not end as it should");
-        let _ = connection.execute_batch("ROLLBACK");
-    }
-    answer
-}
-
 /// A write that waits for its group.
 trait Job: Send {
     /// Does the work; false if it failed and must be undone.
@@ -367,15 +336,17 @@ where
     }
 }
 
-fn write_in_groups(connection: &Connection, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+fn write_in_groups(connection: &Connection, readers: &Readers, mut queue: mpsc::Receiver<Box<dyn Job>>) {
     let mut group = Vec::with_capacity(GROUP);
     while queue.blocking_recv_many(&mut group, GROUP) > 0 {
+        readers.writer_begins();
         let commit = write_group(connection, &mut group);
         if let Err(error) = &commit {
             tracing::error!(%error, writes = group.len(), "group commit failed");
             // Where the commit failed half-way, the transaction is still open.
             let _ = connection.execute_batch("ROLLBACK");
         }
+        readers.writer_ended();
         for job in group.drain(..) {
             job.finish(commit.as_ref().copied());
         }

@@ -101,18 +101,4 @@ impl Timelines for SqliteTimelines {
 }
 
 #[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::sqlite::{Durability, READ_MODELS};
-    use crate::timelines::contract;
-
-    async fn open() -> (Arc<dyn Timelines>, TempDir) {
-        let folder = TempDir::new().unwrap();
-        let db = Database::open(&folder.path().join("read_models.db"), &READ_MODELS, Durability::Process).unwrap();
-        (Arc::new(SqliteTimelines::new(db)), folder)
-    }
-
-    contract::stamp!(open);
-}
+mod tests;

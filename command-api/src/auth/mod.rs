@@ -7,6 +7,3 @@ pub mod passwords;
 pub(crate) mod private;
 pub(crate) mod refresh;
 pub(crate) mod sessions;
-
-#[cfg(test)]
-mod tests;

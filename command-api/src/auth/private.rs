@@ -53,7 +53,8 @@ impl Private {
 
     /// As it is stored.
     pub(crate) fn to_json(&self) -> Result<String, WriteError> {
-        serde_json::to_string(self).map_err(|_| StoreError::Damaged("a private part cannot be written".to_owned()).into())
+        serde_json::to_string(self)
+            .map_err(|_| StoreError::Damaged("a private part cannot be written".to_owned()).into())
     }
 
     /// Adds a session. The dead go, and of the living no more than [`SESSIONS`] remain.

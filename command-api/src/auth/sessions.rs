@@ -64,9 +64,8 @@ impl Sessions {
             Err(_) => None,
         };
         let origin = |user| Origin::now(user);
-        let user = owner.unwrap_or_else(|| {
-            UserId::from_parts(adapters::http::clock::now(), adapters::http::clock::entropy())
-        });
+        let user =
+            owner.unwrap_or_else(|| UserId::from_parts(adapters::http::clock::now(), adapters::http::clock::entropy()));
         // Also for nobody: what is loaded then is nothing.
         let document = content.load(StreamId::User(user)).await.map_err(WriteError::from)?;
         let private = document.and_then(|document| document.private);

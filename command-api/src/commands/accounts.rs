@@ -1,6 +1,7 @@
 //! Register.
 
 use adapters::StoreError;
+use adapters::http::clock;
 use domain::text::{DisplayName, Username};
 use domain::user::{Command, User};
 use domain::{StreamId, UserId};
@@ -96,7 +97,7 @@ impl Commands {
         let Registering { once, user } = registering;
         let Registration { username, display_name, password_hash } = registration;
         // W5: the claim before the account. Right before it, so that nothing slow can make the claim old.
-        let now = adapters::http::clock::now();
+        let now = clock::now();
         let expired = now.plus_millis(-NAME_KEPT_MILLIS);
         if !self.content().claim_username(&username, user, now, expired).await? {
             return Err(WriteError::UsernameTaken);
@@ -106,6 +107,10 @@ impl Commands {
         let private = Private::new(password_hash).to_json()?;
         let command = Command::Register { user, username, display_name };
         let decide = |found: &Found<User>| {
+            // A process that was stopped for minutes must not go on with a claim that others may have taken over.
+            if clock::now() > now.plus_millis(NAME_KEPT_MILLIS / 2) {
+                return Err(WriteError::Conflict);
+            }
             let mut change = found.decide(&command, origin.at)?;
             change.private = Some(private.clone());
             let account = account_of(user, &change.state);

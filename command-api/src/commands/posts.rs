@@ -125,12 +125,7 @@ impl Commands {
 }
 
 /// What is shown of a post in this state.
-fn show(
-    post: PostId,
-    state: &Post,
-    version: u64,
-    rendered: &RenderedText,
-) -> Result<Option<Rendered>, WriteError> {
+fn show(post: PostId, state: &Post, version: u64, rendered: &RenderedText) -> Result<Option<Rendered>, WriteError> {
     let Post::Published { author, visibility, text, edited_at } = state else { return Ok(None) };
     let facts = Facts { post, author: *author, visibility: *visibility, edited_at: *edited_at, version };
     let rendered = rendered.of(facts, text.title.as_ref());

@@ -15,7 +15,9 @@ pub(super) fn answered(answered: Answered) -> Result<Response, Problem> {
     let status = StatusCode::from_u16(status).map_err(|error| Problem::internal(&error))?;
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if status == StatusCode::CREATED && let Some(location) = location(stream) {
+    if status == StatusCode::CREATED
+        && let Some(location) = location(stream)
+    {
         set(&mut headers, header::LOCATION, &location)?;
     }
     if let Some(etag) = etag {

@@ -57,10 +57,6 @@ pub(super) async fn edit(
     answered(api.commands.edit_post(&Origin::now(actor.user), edit).await?)
 }
 
-pub(super) async fn delete(
-    State(api): State<Api>,
-    actor: Actor,
-    Id(post): Id<PostId>,
-) -> Result<Response, Problem> {
+pub(super) async fn delete(State(api): State<Api>, actor: Actor, Id(post): Id<PostId>) -> Result<Response, Problem> {
     done(&api.commands.delete_post(&Origin::now(actor.user), post).await?)
 }

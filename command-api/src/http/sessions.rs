@@ -103,13 +103,7 @@ pub(super) async fn log_out(
     Ok((StatusCode::NO_CONTENT, AppendHeaders(cookies)).into_response())
 }
 
-fn issue(
-    api: &Api,
-    opened: Opened,
-    delivery: Delivery,
-    status: StatusCode,
-    secure: bool,
-) -> Result<Response, Problem> {
+fn issue(api: &Api, opened: Opened, delivery: Delivery, status: StatusCode, secure: bool) -> Result<Response, Problem> {
     let Opened { account, session, refresh_token } = opened;
     let access_token = api.tokens.issue(account.id, session, now()).map_err(|error| Problem::internal(&error))?;
     let mut answer = SessionAnswer {
@@ -144,7 +138,8 @@ fn set_cookies(
     secure: bool,
 ) -> [(header::HeaderName, String); 2] {
     let secure = if secure { "; Secure" } else { "" };
-    let attributes = |path: &str, life: i64| format!("; Path={path}; Max-Age={life}; HttpOnly; SameSite=Strict{secure}");
+    let attributes =
+        |path: &str, life: i64| format!("; Path={path}; Max-Age={life}; HttpOnly; SameSite=Strict{secure}");
     [
         (header::SET_COOKIE, format!("{ACCESS_COOKIE}={access}{}", attributes("/", access_life))),
         (header::SET_COOKIE, format!("{REFRESH_COOKIE}={refresh}{}", attributes("/v1/sessions", refresh_life))),

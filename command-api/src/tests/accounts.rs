@@ -1,6 +1,5 @@
 //! Registering: one owner per name (W5), and a name whose owner never came into being is free again.
 
-use adapters::content::Content;
 use adapters::http::clock::now;
 use domain::text::{DisplayName, Username};
 use domain::{SessionId, StreamId, UserId};

@@ -14,6 +14,7 @@ use adapters::event_log::{EventLog, Logged, Record};
 use async_trait::async_trait;
 use domain::text::Username;
 use domain::{LogId, Position, PostId, StreamId, Timestamp, Topic, UserId};
+use tokio::sync::watch;
 
 /// Where a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +31,36 @@ pub(super) struct Crashing {
     at: usize,
     moment: Moment,
     calls: AtomicUsize,
+    /// Commits that meet another's, from now on.
+    conflicts: AtomicUsize,
+    acknowledged: AtomicBool,
     /// What was called last before the end.
     pub(super) ended_in: Mutex<Option<&'static str>>,
 }
 
 impl Crashing {
     pub(super) fn new(inner: Arc<dyn Content>, at: usize, moment: Moment) -> Arc<Self> {
-        Arc::new(Self { inner, at, moment, calls: AtomicUsize::new(0), ended_in: Mutex::default() })
+        Arc::new(Self {
+            inner,
+            at,
+            moment,
+            calls: AtomicUsize::new(0),
+            conflicts: AtomicUsize::new(0),
+            acknowledged: AtomicBool::new(false),
+            ended_in: Mutex::default(),
+        })
+    }
+
+    /// One that never ends, and whose next commits find the document changed by others.
+    pub(super) fn contested(inner: Arc<dyn Content>, conflicts: usize) -> Arc<Self> {
+        let content = Self::new(inner, usize::MAX, Moment::Before);
+        content.conflicts.store(conflicts, Ordering::SeqCst);
+        content
+    }
+
+    /// Whether all has been called that a command calls, down to the end of what publishes it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.acknowledged.load(Ordering::SeqCst)
     }
 
     /// Which call ended it; `None` if it got by with fewer.
@@ -70,6 +94,10 @@ impl Content for Crashing {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        let take = |left: usize| left.checked_sub(1);
+        if self.conflicts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok() {
+            return Err(CommitError::Conflict);
+        }
         self.call("commit", self.inner.commit(commit)).await
     }
 
@@ -82,7 +110,9 @@ impl Content for Crashing {
     }
 
     async fn acknowledge(&self, acknowledgements: Vec<Acknowledgement>) -> Result<(), StoreError> {
-        self.call("acknowledge", self.inner.acknowledge(acknowledgements)).await
+        let done = self.call("acknowledge", self.inner.acknowledge(acknowledgements)).await;
+        self.acknowledged.store(done.is_ok(), Ordering::SeqCst);
+        done
     }
 
     async fn published(&self, stream: StreamId) -> Result<Option<Published>, StoreError> {
@@ -156,13 +186,21 @@ pub(super) struct FaultyLog {
     inner: Arc<dyn EventLog>,
     pub(super) down: AtomicBool,
     pub(super) faults: Mutex<VecDeque<LogFault>>,
+    /// While true, appends do not come back.
+    pub(super) hanging: watch::Sender<bool>,
     /// A stream that the log will never take.
     refused: Mutex<Option<String>>,
 }
 
 impl FaultyLog {
     pub(super) fn new(inner: Arc<dyn EventLog>) -> Arc<Self> {
-        Arc::new(Self { inner, down: AtomicBool::new(false), faults: Mutex::default(), refused: Mutex::default() })
+        Arc::new(Self {
+            inner,
+            down: AtomicBool::new(false),
+            faults: Mutex::default(),
+            hanging: watch::Sender::new(false),
+            refused: Mutex::default(),
+        })
     }
 
     pub(super) fn refuse(&self, stream: &str) {
@@ -193,6 +231,8 @@ impl EventLog for FaultyLog {
         if records.iter().any(|record| Some(&record.attributes.subject) == refused.as_ref()) {
             return Err(StoreError::Damaged("this record is not taken".to_owned()));
         }
+        // The sender is ours, so there is always somebody to hear.
+        let _ = self.hanging.subscribe().wait_for(|hanging| !hanging).await;
         // Others get a chance to come between reading an outbox and the append.
         for _ in 0..rand::random_range(0..4) {
             tokio::task::yield_now().await;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use adapters::content::Content;
+use adapters::content::{CLAIM_LIFE_MILLIS, Commit};
+use adapters::http::clock::now;
 use domain::StreamId;
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -87,7 +88,13 @@ async fn ends_at_every_step(name: &str, apart: bool) {
             assert_eq!(story.count().await, before + 1, "one effect: {where_ended}");
             assert!(third.header("consistency-token").is_some(), "{where_ended}");
             let mut other = story.body.clone();
-            other[if name == "post" { "title" } else if name == "account" { "display_name" } else { "text" }] = "other".into();
+            other[if name == "post" {
+                "title"
+            } else if name == "account" {
+                "display_name"
+            } else {
+                "text"
+            }] = "other".into();
             story.send_to(&story.world, &other).await.refused(422, "idempotency_key_reused").at("Idempotency-Key");
             assert_eq!(story.count().await, before + 1, "{where_ended}");
             steps.extend(ended_in);
@@ -226,6 +233,23 @@ async fn documents_remember_what_their_claims_may_not_hold() {
     assert_eq!(document.recent_commands.len(), 1);
     // A change without a key leaves it there.
     ada.edit(&format!("/v1/posts/{post}"), "\"1\"", json!({ "markdown": "bye" })).await.expect(200);
-    let document = world.content.load(StreamId::Post(post)).await.unwrap().unwrap();
+    let mut document = world.content.load(StreamId::Post(post)).await.unwrap().unwrap();
     assert_eq!(document.recent_commands.len(), 1);
+
+    // Once the claim has expired nobody asks for it any more, and it goes with the next change.
+    document.recent_commands[0].at = now().plus_millis(-CLAIM_LIFE_MILLIS - 1000);
+    let commit = Commit {
+        stream: StreamId::Post(post),
+        expected_revision: document.revision,
+        state: document.state,
+        private: None,
+        rendered: None,
+        records: Vec::new(),
+        recent_commands: Some(document.recent_commands),
+        at: now(),
+    };
+    world.content.commit(commit).await.unwrap();
+    ada.edit(&format!("/v1/posts/{post}"), "\"2\"", json!({ "markdown": "again" })).await.expect(200);
+    let document = world.content.load(StreamId::Post(post)).await.unwrap().unwrap();
+    assert_eq!(document.recent_commands, []);
 }

@@ -196,13 +196,7 @@ impl Person {
         Self { world: world.clone(), ..self.clone() }
     }
 
-    pub(super) async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<Value>,
-    ) -> Reply {
+    pub(super) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Reply {
         let mut all = vec![("authorization", self.bearer.as_str())];
         all.extend_from_slice(headers);
         self.world.send(request(method, path, &all, body)).await

@@ -218,6 +218,8 @@ impl Config {
         let positive = [
             ("limits.body_bytes", self.limits.body_bytes),
             ("limits.connections", self.limits.connections),
+            ("limits.header_seconds", self.limits.header_seconds as usize),
+            ("limits.request_seconds", self.limits.request_seconds as usize),
             ("projections.batch", batch),
             ("projections.parallelism", parallelism),
             ("projections.trim_to", trim_to),

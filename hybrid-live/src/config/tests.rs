@@ -97,7 +97,9 @@ fn every_unknown_key_is_named_at_once() {
 
 #[test]
 fn an_unknown_variable_is_named() {
-    for unknown in ["HYBRID_LIVE_LISTNE", "HYBRID_LIVE_LIMITS", "HYBRID_LIVE_LIMITS__BODY", "HYBRID_LIVE_LIMITS_BODY_BYTES"] {
+    for unknown in
+        ["HYBRID_LIVE_LISTNE", "HYBRID_LIVE_LIMITS", "HYBRID_LIVE_LIMITS__BODY", "HYBRID_LIVE_LIMITS_BODY_BYTES"]
+    {
         let refusal = refusal(from_environment(&[(unknown, "1")]));
         assert!(refusal.contains(unknown), "{refusal}");
     }

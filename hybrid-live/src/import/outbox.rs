@@ -87,7 +87,9 @@ impl Found {
     fn check(self) -> Result<(), OutboxError> {
         match self.kind.as_deref() {
             Some("OrderedCollection" | "OrderedCollectionPage") | None => {}
-            Some(other) => return Err(OutboxError::NotAnOutbox(format!("its type is `{other}`, not OrderedCollection"))),
+            Some(other) => {
+                return Err(OutboxError::NotAnOutbox(format!("its type is `{other}`, not OrderedCollection")));
+            }
         }
         if self.has_items { Ok(()) } else { Err(OutboxError::NotAnOutbox("it has no orderedItems".to_owned())) }
     }

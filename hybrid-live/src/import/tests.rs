@@ -86,7 +86,8 @@ async fn what_is_left_out_is_counted_by_reason() {
     let (_, opened, ana) = data_dir(directory.path()).await;
     let mut reply = note(3);
     reply["object"]["inReplyTo"] = json!("https://other.example/1");
-    let items = [note(1), json!({ "type": "Announce" }), json!({ "type": "Announce" }), reply, json!(7), note(2), note(1)];
+    let items =
+        [note(1), json!({ "type": "Announce" }), json!({ "type": "Announce" }), reply, json!(7), note(2), note(1)];
     let (summary, _) = imported(&opened, ana, outbox(&items)).await;
     assert_eq!((summary.imported, summary.present), (2, 1), "the same note twice is one post");
     let skipped = BTreeMap::from([("boosts", 2), ("replies to other people", 1), ("malformed", 1)]);
@@ -120,7 +121,9 @@ async fn only_an_account_that_exists_gets_posts() {
 async fn files_that_are_none_are_named() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = Config { data_dir: directory.path().display().to_string(), ..Config::default() };
-    for (file, reason) in [(directory.path().join("none.json"), "cannot be read"), (directory.path().to_owned(), "directory")] {
+    for (file, reason) in
+        [(directory.path().join("none.json"), "cannot be read"), (directory.path().to_owned(), "directory")]
+    {
         let args = ImportArgs { file: file.clone(), user: "ana".to_owned() };
         let refusal = run(&config, &args).await.expect_err("refused").to_string();
         assert!(refusal.contains(&file.display().to_string()) && refusal.contains(reason), "{refusal}");

@@ -202,7 +202,8 @@ impl Plan {
         let mut rng = self.rng(Purpose::Comments, index, 0);
         let mut comments: Vec<Comment> = Vec::with_capacity(count as usize);
         for number in 0..count as usize {
-            let answered = if number > 0 && rng.random_bool(0.3) { comments.get(rng.random_range(0..number)) } else { None };
+            let answered =
+                if number > 0 && rng.random_bool(0.3) { comments.get(rng.random_range(0..number)) } else { None };
             let (parent, since) = answered.map_or((None, post.at), |answered| (Some(answered.id), answered.at));
             let at = self.between(&mut rng, since);
             let author = self.person(self.anybody(&mut rng))?.id;

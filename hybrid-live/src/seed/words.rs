@@ -6,25 +6,47 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 const ADJECTIVES: [&str; 40] = [
-    "amber", "brisk", "calm", "clever", "copper", "cosy", "crisp", "dapper", "dusty", "eager", "early", "fabled", "gentle",
-    "golden", "happy", "hidden", "humble", "icy", "jolly", "keen", "late", "lively", "lucky", "mellow", "misty", "nimble",
-    "odd", "patient", "plucky", "quiet", "rapid", "rusty", "salty", "silver", "sleepy", "sunny", "tidy", "vivid", "wild",
-    "witty",
+    "amber", "brisk", "calm", "clever", "copper", "cosy", "crisp", "dapper", "dusty", "eager", "early", "fabled",
+    "gentle", "golden", "happy", "hidden", "humble", "icy", "jolly", "keen", "late", "lively", "lucky", "mellow",
+    "misty", "nimble", "odd", "patient", "plucky", "quiet", "rapid", "rusty", "salty", "silver", "sleepy", "sunny",
+    "tidy", "vivid", "wild", "witty",
 ];
 const ANIMALS: [&str; 40] = [
-    "badger", "beaver", "bison", "crane", "cricket", "curlew", "dolphin", "dormouse", "egret", "falcon", "ferret", "finch",
-    "fox", "gecko", "hare", "hedgehog", "heron", "ibex", "jackdaw", "kestrel", "lark", "lemur", "lynx", "magpie", "marten",
-    "newt", "otter", "owl", "panda", "puffin", "quail", "raven", "robin", "seal", "sparrow", "stoat", "swift", "toad",
-    "vole", "wren",
+    "badger", "beaver", "bison", "crane", "cricket", "curlew", "dolphin", "dormouse", "egret", "falcon", "ferret",
+    "finch", "fox", "gecko", "hare", "hedgehog", "heron", "ibex", "jackdaw", "kestrel", "lark", "lemur", "lynx",
+    "magpie", "marten", "newt", "otter", "owl", "panda", "puffin", "quail", "raven", "robin", "seal", "sparrow",
+    "stoat", "swift", "toad", "vole", "wren",
 ];
 const GIVEN: [&str; 32] = [
     "Aino", "Bram", "Chiara", "Dewi", "Elif", "Farid", "Greta", "Hugo", "Imani", "Jonas", "Keiko", "Leila", "Mateo",
-    "Nadia", "Oskar", "Petra", "Quinn", "Rosa", "Sanjay", "Tove", "Ugo", "Vera", "Wanda", "Xenia", "Yusuf", "Zora", "Milo",
-    "Ines", "Tomas", "Noor", "Ravi", "Selma",
+    "Nadia", "Oskar", "Petra", "Quinn", "Rosa", "Sanjay", "Tove", "Ugo", "Vera", "Wanda", "Xenia", "Yusuf", "Zora",
+    "Milo", "Ines", "Tomas", "Noor", "Ravi", "Selma",
 ];
 const FAMILY: [&str; 24] = [
-    "Abara", "Berg", "Castell", "Dahl", "Engel", "Fontaine", "Grigor", "Haas", "Ito", "Jansen", "Kovac", "Lindqvist",
-    "Moreau", "Novak", "Okafor", "Pereira", "Quist", "Rossi", "Sato", "Tanaka", "Ueda", "Varga", "Winter", "Zielinski",
+    "Abara",
+    "Berg",
+    "Castell",
+    "Dahl",
+    "Engel",
+    "Fontaine",
+    "Grigor",
+    "Haas",
+    "Ito",
+    "Jansen",
+    "Kovac",
+    "Lindqvist",
+    "Moreau",
+    "Novak",
+    "Okafor",
+    "Pereira",
+    "Quist",
+    "Rossi",
+    "Sato",
+    "Tanaka",
+    "Ueda",
+    "Varga",
+    "Winter",
+    "Zielinski",
 ];
 
 /// A subject and what belongs to it.
@@ -74,7 +96,14 @@ const SUBJECTS: [Subject; 8] = [
     },
     Subject {
         tag: "books",
-        things: ["a second-hand atlas", "the final chapter", "three novels", "the library card", "an odd footnote", "the index"],
+        things: [
+            "a second-hand atlas",
+            "the final chapter",
+            "three novels",
+            "the library card",
+            "an odd footnote",
+            "the index",
+        ],
         doing: ["rereading", "lending", "sorting", "underlining"],
         places: ["by the window", "at the flea market", "in one sitting", "between two stops"],
     },

@@ -11,7 +11,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projectors::Timelines;
-use query_api::health::{Dependency, ProjectionState, Probes};
+use query_api::health::{Dependency, Probes, ProjectionState};
 use tokio::sync::watch;
 
 /// The probes of a process that runs everything.

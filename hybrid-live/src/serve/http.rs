@@ -60,9 +60,7 @@ pub(super) fn guarded(router: Router, config: &Config) -> Router {
 async fn bounded(limit: Duration, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            Problem::new(Code::Overloaded, format!("no answer within {} s", limit.as_secs())).into_response()
-        }
+        Err(_) => Problem::new(Code::Overloaded, format!("no answer within {} s", limit.as_secs())).into_response(),
     }
 }
 

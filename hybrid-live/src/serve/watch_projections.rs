@@ -19,11 +19,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const STANDSTILL: Duration = Duration::from_secs(30);
 
 /// Looks again and again until `stop`.
-pub(super) async fn until(
-    runtime: Arc<Runtime>,
-    seen: watch::Sender<Vec<ProjectionState>>,
-    stop: CancellationToken,
-) {
+pub(super) async fn until(runtime: Arc<Runtime>, seen: watch::Sender<Vec<ProjectionState>>, stop: CancellationToken) {
     let mut movements = Movements::default();
     loop {
         match runtime.status().await {

@@ -72,7 +72,8 @@ async fn compare_all(
     let stores = &opened.stores;
     let hot_author_followers = config.projections.hot_author_followers;
     let mut checks = stores::checks(stores, asked, hot_author_followers).await.map_err(unreadable)?;
-    let mut comparison = Comparison { opened, projections, model: Model::new(stores.event_log.partitions()), heads: Heads::new() };
+    let mut comparison =
+        Comparison { opened, projections, model: Model::new(stores.event_log.partitions()), heads: Heads::new() };
     comparison.advance().await?;
     for check in &mut checks {
         check.compare(&comparison.model).await.map_err(unreadable)?;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use adapters::StoreError;
 use adapters::checkpoints::Partition;
 use adapters::codec::{Codec, OpenError};
-use adapters::event_log::{EventLog, Logged, partition_of};
+use adapters::event_log::{EventLog, Logged, Record, partition_of};
 use domain::reference::Reference;
 use domain::stream::BEFORE_FIRST;
-use domain::{Event, Lane, PostId, Topic, UserId};
+use domain::{Event, Lane, Position, PostId, Topic, UserId};
 
 use crate::progress::{Progress, Unit};
 
@@ -104,40 +104,42 @@ impl Model {
     async fn take(&mut self, codec: &Codec, logged: Logged) -> Result<(), StoreError> {
         self.events += 1;
         let Logged { position, lane, record } = logged;
+        if let Err(wrong) = self.apply(codec, position, record).await? {
+            self.fault_count += 1;
+            if self.faults.len() < NAMED {
+                self.faults.push(format!("event {position} of lane {lane}: {wrong}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Folds an event, or says why no log should hold it.
+    async fn apply(
+        &mut self,
+        codec: &Codec,
+        position: Position,
+        record: Result<Record, String>,
+    ) -> Result<Result<(), String>, StoreError> {
         let record = match record {
             Ok(record) => record,
-            Err(damage) => return Ok(self.fault(format!("event {position} of lane {lane}: {damage}"))),
+            Err(damage) => return Ok(Err(damage)),
         };
         let mut envelope = match codec.parse(&record) {
             Ok(envelope) => envelope,
-            Err(unreadable) => return Ok(self.fault(format!("event {position} of lane {lane}: {unreadable}"))),
+            Err(unreadable) => return Ok(Err(unreadable.to_string())),
         };
         match codec.open(&mut envelope).await {
             Ok(()) => {}
-            Err(OpenError::Permanent(reason)) => {
-                return Ok(self.fault(format!("event {position} of lane {lane}: its text does not open: {reason}")));
-            }
+            Err(OpenError::Permanent(reason)) => return Ok(Err(format!("its text does not open: {reason}"))),
             // Nothing destroys keys yet, so nobody can have been erased.
-            Err(OpenError::Erased) => {
-                return Ok(self.fault(format!("event {position} of lane {lane}: its author's key is gone")));
-            }
+            Err(OpenError::Erased) => return Ok(Err("its author's key is gone".to_owned())),
             Err(OpenError::Unavailable(error)) => return Err(error),
         }
         if let Some(post) = post_of(&envelope.event) {
             let newest = self.newest.entry(post).or_insert(BEFORE_FIRST);
             *newest = position.offset.max(*newest);
         }
-        if let Err(inconsistency) = self.reference.apply(&envelope, position.offset) {
-            self.fault(format!("event {position} of lane {lane}: {inconsistency}"));
-        }
-        Ok(())
-    }
-
-    fn fault(&mut self, what: String) {
-        self.fault_count += 1;
-        if self.faults.len() < NAMED {
-            self.faults.push(what);
-        }
+        Ok(self.reference.apply(&envelope, position.offset).map_err(|inconsistency| inconsistency.to_string()))
     }
 
     fn read_of(&self, partition: Partition) -> i64 {

@@ -94,7 +94,11 @@ impl Projections {
             }
             self.expect_running(stores).await?;
             if moved.elapsed() > self.patience {
-                let who = if self.are_a_servers() { "is the server with this data directory at work?" } else { "see the log" };
+                let who = if self.are_a_servers() {
+                    "is the server with this data directory at work?"
+                } else {
+                    "see the log"
+                };
                 let Partition { topic, number } = partition;
                 return Err(Failure::cannot_run(format!(
                     "the projection {} stands still at {reached} of {head} in partition {number} of {topic}: {who}",

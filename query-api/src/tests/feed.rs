@@ -29,6 +29,7 @@ impl World {
             let page = self.feed().home(viewer, walk, limit).await.unwrap();
             assert!(page.entries.len() <= limit, "a page is never longer than asked for");
             posts.extend(page.posts());
+            assert_ne!(page.next, next, "each page goes further");
             next = page.next;
         }
         posts

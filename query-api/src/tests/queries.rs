@@ -245,6 +245,9 @@ async fn comments_come_newest_first_without_those_of_the_blocked() {
     let path = format!("/v1/posts/{post}/comments");
     let reply = client.anonymous().get(&path).await;
     assert_eq!(texts(&reply.body), ["8", "7", "6", "5, edited", "3", "2", "1", "0"]);
+    assert_eq!(reply.body["next"], json!(null));
+    let all_but_one = client.anonymous().get(&format!("{path}?limit=7")).await.body;
+    assert!(all_but_one["next"].is_string(), "null only at the end");
     let page: ListPage<CommentItem> = serde_json::from_value(reply.body.clone()).unwrap();
     assert_eq!(page.stream_position, Some(world.position(post, world.next_offset() - 1)));
     let edited = &page.items[3];

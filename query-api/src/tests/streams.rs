@@ -157,6 +157,28 @@ async fn a_resumed_stream_tells_what_has_changed_since_in_order() {
 }
 
 #[tokio::test]
+async fn a_publication_is_no_edit() {
+    let world = World::new().await;
+    let (ada, bob) = (world.person("ada").await, world.person("bob").await);
+    let post = world.new_post_id();
+    // The truth has it, and no projection yet.
+    world.write_post(post, ada, "text", Visibility::Public).await;
+    let mut watching = Watching::open(&streams(&world), None, post, None).await.unwrap();
+    watching.event().await.unwrap();
+    assert_eq!(watching.last_event_id, Some(world.position(post, -1)), "before the first event");
+    let published = |rows: &mut adapters::views::EngagementRows, offset| {
+        rows.post.sequence = 1;
+        rows.post.changed = offset;
+        None
+    };
+    world.engage(post, published).await;
+    world.comment(post, bob, "first").await;
+    let mut resumed = Watching::open(&streams(&world), None, post, watching.last_event_id.as_deref()).await.unwrap();
+    assert_eq!(resumed.event().await.unwrap().short().2, "first");
+    assert_eq!(resumed.event().await.unwrap().event, "LIKES");
+}
+
+#[tokio::test]
 async fn positions_that_lead_nowhere_get_a_reset_and_the_stream_goes_on() {
     let world = World::new().await;
     let (_, bob, post) = post_of_ada(&world).await;
@@ -300,6 +322,8 @@ async fn a_deleted_post_is_told_once_and_then_not_there() {
     let told_already = world.position(post, deleted.unwrap());
     assert!(Watching::open(&streams, None, post, Some(&told_already)).await.is_none());
     assert!(Watching::open(&streams, None, post, Some("nonsense")).await.is_none());
+    world.block(ada, bob).await;
+    assert!(Watching::open(&streams, Some(bob), post, Some(&before)).await.is_none(), "R3, to the end");
 }
 
 #[tokio::test]

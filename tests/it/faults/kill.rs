@@ -171,6 +171,8 @@ async fn kill_9_loses_nothing_and_doubles_nothing() {
         server.start_again().await;
         watching.resume().await.expect("a stream");
     }
+    // Judged while it goes on: what is in motion is read again until it stands.
+    server.verify().await;
     let given = work.await.expect("every command is acknowledged");
 
     // W4: the same key, the same answer, and no second effect, whenever it is repeated.

@@ -8,6 +8,7 @@ use crate::StoreError;
 use crate::content::{Acknowledgement, Commit, Outbox, Published};
 use crate::event_log::rows::{self, Place};
 use crate::event_log::{Appender, Record};
+use crate::sqlite::Database;
 use crate::sqlite::values::Unsigned;
 
 /// Outboxes that are moved to the log in one transaction.
@@ -124,7 +125,8 @@ pub(super) fn published(connection: &Connection, stream: StreamId) -> Result<Opt
 }
 
 /// Moves all outboxes to the log of the same file.
-pub(super) fn move_to_log(connection: &mut Connection, log: &Appender) -> Result<(), StoreError> {
+pub(super) fn move_to_log(db: &Database, log: &Appender) -> Result<(), StoreError> {
+    let mut connection = db.connect()?;
     loop {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let outboxes = pending(&transaction, Timestamp::from_millis(i64::MAX), MOVED_AT_ONCE)?;
@@ -146,6 +148,7 @@ pub(super) fn move_to_log(connection: &mut Connection, log: &Appender) -> Result
             moved.extend(positions);
         }
         transaction.commit()?;
+        db.written_elsewhere();
         log.announce(&moved);
     }
 }

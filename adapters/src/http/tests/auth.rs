@@ -134,7 +134,9 @@ fn cookies_are_found_among_others() {
     let mut headers = http::HeaderMap::new();
     headers.append(header::COOKIE, "a=1; bb=2;c=3=4".parse().unwrap());
     headers.append(header::COOKIE, "d=; a=9".parse().unwrap());
-    for (name, value) in [("a", Some("1")), ("b", None), ("bb", Some("2")), ("c", Some("3=4")), ("d", Some("")), ("e", None)] {
+    for (name, value) in
+        [("a", Some("1")), ("b", None), ("bb", Some("2")), ("c", Some("3=4")), ("d", Some("")), ("e", None)]
+    {
         assert_eq!(cookie(&headers, name), value, "{name}");
     }
 }

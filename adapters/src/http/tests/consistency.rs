@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::event::Schema;
-use domain::{CorrelationId, EventId, Lane, LogId, PostId, Position, StreamId, Timestamp, Topic, UserId};
+use domain::{CorrelationId, EventId, Lane, LogId, Position, PostId, StreamId, Timestamp, Topic, UserId};
 use http::HeaderMap;
 use proptest::prelude::*;
 use tokio::sync::watch;
@@ -231,7 +231,11 @@ fn headers_hold_any_number_of_tokens() {
         let mut headers = headers.clone();
         headers.append(HEADER, bad.parse().unwrap());
         let problem = Token::from_headers(&headers).unwrap().unwrap_err();
-        assert_eq!((problem.code, problem.field.as_deref()), (Code::InvalidField, Some("Consistency-Token")), "{bad:.10}");
+        assert_eq!(
+            (problem.code, problem.field.as_deref()),
+            (Code::InvalidField, Some("Consistency-Token")),
+            "{bad:.10}"
+        );
     }
 }
 
@@ -260,9 +264,10 @@ fn a_token_of_too_much_is_refused() {
 }
 
 fn tokens() -> impl Strategy<Value = Token> {
-    let place = (0u64..3, 0usize..3, 0u16..3, -1i64..20, "[a-b]{1,2}").prop_map(|(log, topic, partition, offset, name)| {
-        Token::at(Position { log: LogId(log), topic: Topic::ALL[topic], partition, offset }, lane(&name))
-    });
+    let place =
+        (0u64..3, 0usize..3, 0u16..3, -1i64..20, "[a-b]{1,2}").prop_map(|(log, topic, partition, offset, name)| {
+            Token::at(Position { log: LogId(log), topic: Topic::ALL[topic], partition, offset }, lane(&name))
+        });
     let stream = (0u8..4, 1u64..9).prop_map(|(post, sequence)| {
         let post = PostId::from_parts(Timestamp::from_millis(1), [post; 10]);
         Token::of_stream(StreamId::Post(post), sequence, Topic::Posts, Lane::post(post))

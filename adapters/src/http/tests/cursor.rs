@@ -50,7 +50,10 @@ fn secrets_of_others() -> (tempfile::TempDir, Secrets) {
 
 proptest! {
     #[test]
-    fn bytes_cannot_move_between_scope_and_value(scope in "[a-c]{0,4}", value in prop::collection::vec(b'a'..b'd', 0..5)) {
+    fn bytes_cannot_move_between_scope_and_value(
+        scope in "[a-c]{0,4}",
+        value in prop::collection::vec(b'a'..b'd', 0..5),
+    ) {
         let (_directory, secrets) = secrets();
         let cursors = Cursors::new(&secrets);
         let cursor = cursors.seal(&scope, &value);

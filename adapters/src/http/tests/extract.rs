@@ -115,7 +115,8 @@ async fn a_proper_body_is_taken() {
 
 #[tokio::test]
 async fn other_content_types_are_415() {
-    for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonx")] {
+    for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonx")]
+    {
         let expected = (415, "unsupported_media_type".to_owned(), None);
         assert_eq!(refused(with_body(content_type, r#"{"count": 3}"#)).await, expected, "{content_type:?}");
     }
@@ -132,10 +133,12 @@ async fn a_body_above_the_limit_is_413() {
 #[tokio::test]
 async fn what_is_no_json_is_400() {
     let deep = "[".repeat(100_000);
-    let bodies: [&[u8]; 9] = [
+    let bodies: [&[u8]; 11] = [
         b"",
         b"{",
         b"{\"count\": 3,}",
+        b"{\"colour\": 3, \"count\"",
+        b"{\"colour\": \"\xff\"}",
         b"{\"count\": 3} {}",
         b"\xff\xfe",
         b"{\"count\": 3, \"title\": \"\xc3\x28\"}",
@@ -145,12 +148,7 @@ async fn what_is_no_json_is_400() {
     ];
     for body in bodies {
         let shown = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
-        let (status, code, field) = refused(json(body.to_vec())).await;
-        // Deep nesting may be refused for its kind before its depth.
-        assert!(
-            (status, code.as_str()) == (400, "malformed_json") || (body == deep.as_bytes() && status == 422),
-            "{shown}: {status} {code} {field:?}"
-        );
+        assert_eq!(refused(json(body.to_vec())).await, (400, "malformed_json".to_owned(), None), "{shown}");
     }
 }
 
@@ -171,6 +169,7 @@ async fn wrong_fields_are_422_and_named() {
         (r#"{"count": 3, "inner": {"id": "x"}}"#.to_owned(), Some("inner.id")),
         (format!(r#"{{"count": 3, "list": [{{"id": "{id}"}}, {{"id": "{id}", "x": 1}}]}}"#), Some("list[1].x")),
         (r#"[]"#.to_owned(), None),
+        (r#"["t", 3, null, []]"#.to_owned(), None),
         (r#"3"#.to_owned(), None),
         (r#"null"#.to_owned(), None),
     ] {

@@ -202,7 +202,10 @@ fn malformed_items_are_named_and_do_no_harm() {
     for item in malformed {
         assert!(matches!(read(&item), Err(Skipped::Malformed(_))), "{item}");
     }
-    assert_eq!(read(&json!({ "type": "Create", "actor": ACTOR, "object": with(note(), "id", json!(9)) })), Err(Skipped::NoId));
+    assert_eq!(
+        read(&json!({ "type": "Create", "actor": ACTOR, "object": with(note(), "id", json!(9)) })),
+        Err(Skipped::NoId)
+    );
 }
 
 #[test]
@@ -212,23 +215,13 @@ fn deep_and_wide_markup_is_survived() {
         .stack_size(crate::import::STACK)
         .spawn(move || {
             assert_eq!(markdown(&deep), "x");
-            assert_eq!(markdown(&"<blockquote>".repeat(300).add_text()).matches("x").count(), 1);
+            assert!(markdown(&format!("{}x", "<blockquote>".repeat(300))).ends_with('x'));
         })
         .expect("starts")
         .join()
         .expect("survives");
     let wide = "<b>".repeat(TAGS + 1);
     assert_eq!(read(&create(with(note(), "content", json!(wide)))), Err(Skipped::TooMuchMarkup));
-}
-
-trait AddText {
-    fn add_text(&self) -> String;
-}
-
-impl AddText for String {
-    fn add_text(&self) -> String {
-        format!("{self}x")
-    }
 }
 
 #[test]

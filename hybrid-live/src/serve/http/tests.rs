@@ -39,7 +39,7 @@ impl Server {
     /// Sends one request on a connection of its own and reads to the end.
     async fn ask(&self, request: &str) -> (u16, Value) {
         let stream = self.connect().await;
-        send(&stream, &request).await;
+        send(&stream, request).await;
         answer(&stream).await
     }
 }
@@ -135,7 +135,7 @@ async fn the_body_limit_is_the_configured_one() {
 
 #[tokio::test]
 async fn a_request_without_an_answer_ends() {
-    let never = get(|| std::future::pending::<&'static str>());
+    let never = get(std::future::pending::<&'static str>);
     let server = Server::start(Router::new().route("/never", never), |config| config.limits.request_seconds = 0).await;
     let (status, problem) = server.ask(&request("GET", "/never", "")).await;
     assert_eq!((status, &problem["code"]), (503, &Value::from("overloaded")));

@@ -38,9 +38,10 @@ impl Rows for Edges {
     }
 
     fn difference(&self, model: &Model, (from, to): Self::Key, row: Option<&Edge>) -> Option<Difference> {
-        let expected = model.reference.edge_answer(from, to).map(|edge| {
-            describe(edge.direction.following, edge.direction.blocking, edge.sequence)
-        });
+        let expected = model
+            .reference
+            .edge_answer(from, to)
+            .map(|edge| describe(edge.direction.following, edge.direction.blocking, edge.sequence));
         Difference::between(expected, row.map(|edge| describe(edge.following, edge.blocking, edge.sequence)))
     }
 

@@ -44,7 +44,10 @@ impl Rows for HomeRows {
         let answer = model.reference.post(post);
         let author = answer.and_then(|answer| answer.state.author());
         let (Some(answer), Some(author)) = (answer, author) else {
-            return Some(Difference::new("no row of a post that nobody published", describe(row.author, row.partition, row.offset)));
+            return Some(Difference::new(
+                "no row of a post that nobody published",
+                describe(row.author, row.partition, row.offset),
+            ));
         };
         if author != owner && !model.ever.contains(&(owner, author)) {
             let expected = "no row of an author whom its owner never followed";
