@@ -66,7 +66,7 @@ async fn a_name_that_many_want_goes_to_one() {
     let client = server.client();
     let account = |number: usize| {
         // Upper or lower case: it is the same name.
-        let username = if number % 2 == 0 { "wanted" } else { "Wanted" };
+        let username = if number.is_multiple_of(2) { "wanted" } else { "Wanted" };
         json!({ "username": username, "password": PASSWORD, "display_name": format!("number {number}") })
     };
     let bodies: Vec<Value> = (0..AT_ONCE).map(account).collect();
@@ -178,13 +178,12 @@ async fn no_markup_of_others_survives() {
         let whole = ada.client.get_after(&format!("/v1/posts/{}", post.id), &tokens.header()).await.expect(200).json();
         assert_eq!(whole["markdown"], markdown, "kept as it was written");
         let html = whole["html"].as_str().expect("HTML").to_ascii_lowercase();
-        for bad in
-            ["<script", "<iframe", "<style", "<svg", "<math", "<form", "<input", "href=\"javascript", "href=\"data"]
-        {
+        for bad in ["<script", "<iframe", "<style", "<svg", "<math", "<form", "<input"] {
             assert!(!html.contains(bad), "{markdown}: {html}");
         }
-        // Only as an attribute's name does it do anything; inside of quotes and between tags it is text.
+        // Only in a tag does an attribute do anything: what was escaped is text.
         for tag in html.split('<').skip(1).filter_map(|rest| rest.split_once('>')).map(|(tag, _)| tag) {
+            assert!(!tag.contains("=\"javascript:") && !tag.contains("=\"data:"), "{markdown}: {html}");
             let names: String = tag.split('"').step_by(2).collect();
             assert!(!names.contains(" on"), "{markdown}: {html}");
         }
