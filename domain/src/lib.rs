@@ -2,7 +2,7 @@
 //!
 //! One module per aggregate (`user`, `relation`, `post`, `comment`, `reaction`), each with its
 //! commands, events, state, `decide` and `evolve`. No I/O, no async, no clock and no randomness:
-//! times and ids come in as arguments. [`reference`] holds the model that `verify` judges by.
+//! times and ids come in as arguments. [`mod@reference`] holds the model that `verify` judges by.
 
 pub mod aggregate;
 pub mod comment;

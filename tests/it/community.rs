@@ -183,7 +183,11 @@ async fn an_import_or_a_seed_that_is_killed_goes_on_where_it_was() {
     let file = server.directory().join("outbox.json");
     std::fs::write(&file, outbox(POSTS).0.to_string()).expect("a file");
     let file = file.to_str().expect("a path");
-    let published = |server: &Server| server.files().events(Some("post.published")).len();
+    // The log may hold an event twice where content and log are apart and the writer was killed between the two.
+    let published = |server: &Server| {
+        let events = server.files().events(Some("post.published"));
+        events.into_iter().map(|event| event.subject).collect::<BTreeSet<_>>().len()
+    };
 
     let import = ["import", file, "--as", "ada"];
     for goal in [POSTS / 10, POSTS / 2] {

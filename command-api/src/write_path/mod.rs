@@ -2,7 +2,7 @@
 //! the events.
 //!
 //! W1 an acknowledged command is durable in `content`, whole. W2 a commit happens only on the revision it was decided
-//! on: after a conflict everything is decided again. W3 and the outbox are [`publish`]'s, W4 is [`once`]'s.
+//! on: after a conflict everything is decided again. W3 and the outbox are `publish`'s, W4 is `once`'s.
 
 use std::sync::Arc;
 use std::time::Duration;
