@@ -99,10 +99,10 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         return Err(Problem::new(Code::InvalidField, "must be a JSON object"));
     }
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        // A field can be wrong in what turns out to be no JSON at all further on: then that is what is wrong.
-        match serde_json::from_str::<IgnoredAny>(text) {
-            Ok(IgnoredAny) if error.inner().is_data() => invalid_field(&error),
-            Ok(IgnoredAny) => malformed(error.inner()),
+        // A field can be wrong in what turns out to be no JSON at all further on: then that is what is wrong. In what
+        // is JSON, it is always a field; serde_json has an enum that is no string for an error of syntax.
+        match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(_) => invalid_field(&error),
             Err(error) => malformed(&error),
         }
     })?;
