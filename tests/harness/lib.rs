@@ -19,7 +19,7 @@ pub use client::{Answer, Client, Problem};
 pub use command::{Outcome, run};
 pub use condition::{PATIENCE, eventually};
 pub use files::{EventRow, Heads, TruthFiles, id_bytes};
-pub use people::{PASSWORD, Person, Post, Tokens, walk};
+pub use people::{PASSWORD, Person, Post, Tokens, get_current, walk};
 pub use random::{random, seed};
 pub use server::{Server, Setup};
 pub use stores::Stores;

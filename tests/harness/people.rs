@@ -6,6 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client};
+use crate::condition::eventually;
 
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -147,6 +148,19 @@ impl Person {
     }
 }
 
+/// `GET` once all that `tokens` name is in the answer. The server waits a bounded time: on a busy machine its first
+/// answer may well be that it is behind.
+pub async fn get_current(client: &Client, path: &str, tokens: &Tokens) -> Answer {
+    eventually(&format!("{path} is current"), async || {
+        let answer = match tokens.header() {
+            nothing if nothing.is_empty() => client.get(path).await,
+            header => client.get_after(path, &header).await,
+        };
+        if answer.header("consistency") == Some("behind") { Err(answer.shown()) } else { Ok(answer) }
+    })
+    .await
+}
+
 /// A whole list to its end, newest first, in pages of `limit`, once all that `tokens` name is in it.
 ///
 /// # Panics
@@ -155,18 +169,7 @@ pub async fn walk(client: &Client, path: &str, limit: usize, tokens: &Tokens) ->
     let (mut items, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = format!("{path}?limit={limit}{cursor}");
-        // Tokens wait a bounded time: on a busy machine the first answer may well be "behind".
-        let answer = crate::eventually(&format!("{path} is current"), async || {
-            let tokens = tokens.header();
-            if tokens.is_empty() {
-                return Ok(client.get(&page).await);
-            }
-            let answer = client.get_after(&page, &tokens).await;
-            if answer.header("consistency") == Some("current") { Ok(answer) } else { Err(answer.shown()) }
-        })
-        .await
-        .expect(200)
-        .json();
+        let answer = get_current(client, &page, tokens).await.expect(200).json();
         let found = answer["items"].as_array().expect("items");
         assert!(found.len() <= limit, "a page of {limit} has {}", found.len());
         items.extend(found.iter().cloned());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use harness::{Answer, PASSWORD, Server, Setup, Tokens, walk};
+use harness::{Answer, PASSWORD, Server, Setup, Tokens, get_current, walk};
 use serde_json::{Value, json};
 
 const AT_ONCE: usize = 32;
@@ -98,7 +98,7 @@ async fn of_edits_at_once_one_wins_and_the_others_are_told() {
     assert_eq!(statuses(&answers), expected, "W2");
     let winner = answers.iter().position(|answer| answer.status == 200).expect("one");
     tokens.add(&answers[winner]);
-    let whole = ada.client.get_after(&path, &tokens.header()).await.expect(200);
+    let whole = get_current(&ada.client, &path, &tokens).await.expect(200);
     assert_eq!(whole.json()["markdown"], bodies[winner]["markdown"]);
     assert_eq!(whole.header("etag"), Some("\"2\""));
     server.verify().await;
@@ -175,7 +175,7 @@ async fn no_markup_of_others_survives() {
     for markdown in hostile {
         let mut tokens = Tokens::default();
         let post = ada.publish(markdown, &mut tokens).await;
-        let whole = ada.client.get_after(&format!("/v1/posts/{}", post.id), &tokens.header()).await.expect(200).json();
+        let whole = get_current(&ada.client, &format!("/v1/posts/{}", post.id), &tokens).await.expect(200).json();
         assert_eq!(whole["markdown"], markdown, "kept as it was written");
         let html = whole["html"].as_str().expect("HTML").to_ascii_lowercase();
         for bad in ["<script", "<iframe", "<style", "<svg", "<math", "<form", "<input"] {
@@ -190,7 +190,7 @@ async fn no_markup_of_others_survives() {
     }
     let mut tokens = Tokens::default();
     let post = ada.publish("[good](https://example.org)", &mut tokens).await;
-    let whole = ada.client.get_after(&format!("/v1/posts/{}", post.id), &tokens.header()).await.expect(200).json();
+    let whole = get_current(&ada.client, &format!("/v1/posts/{}", post.id), &tokens).await.expect(200).json();
     assert_eq!(
         whole["html"].as_str().map(str::trim),
         Some("<p><a href=\"https://example.org\" rel=\"nofollow ugc noopener\">good</a></p>")

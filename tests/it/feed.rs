@@ -1,6 +1,6 @@
 //! Homes: what is in them, in which order, and to their end.
 
-use harness::{Person, Server, Setup, Tokens, walk};
+use harness::{Person, Server, Setup, Tokens, get_current, walk};
 use serde_json::{Value, json};
 
 fn ids(items: &[Value]) -> Vec<String> {
@@ -70,7 +70,7 @@ async fn unfollowing_and_blocking_take_posts_out_at_once() {
 
     // To the blocked it is not there, and they cannot follow, comment or like.
     let path = format!("/v1/posts/{post}");
-    let _ = cleo.client.get_after(&path, &tokens.header()).await.expect(404);
+    let _ = get_current(&cleo.client, &path, &tokens).await.expect(404);
     let _ = cleo.client.put(&format!("{path}/like")).await.expect(404);
     let _ = cleo.client.post(&format!("{path}/comments"), &json!({ "text": "let me in" })).await.expect(404);
     let refused = cleo.client.put(&format!("/v1/users/{}/follow", ada.id)).await.expect(409);
@@ -114,7 +114,7 @@ async fn posts_for_followers_are_for_followers() {
     let _ = cleo.client.post(&format!("/v1/posts/{secret}/comments"), &json!({ "text": "hm" })).await.expect(404);
     ben.like(&secret, &mut tokens).await;
     ben.unfollow(&ada, &mut tokens).await;
-    let _ = ben.client.get_after(&format!("/v1/posts/{secret}"), &tokens.header()).await.expect(404);
+    let _ = get_current(&ben.client, &format!("/v1/posts/{secret}"), &tokens).await.expect(404);
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn a_deleted_post_leaves_every_list_and_cursors_stay_good() {
     for number in 0..7 {
         posts.insert(0, ada.publish(&number.to_string(), &mut tokens).await.id);
     }
-    let page = ben.client.get_after("/v1/feed?limit=3", &tokens.header()).await.expect(200);
+    let page = get_current(&ben.client, "/v1/feed?limit=3", &tokens).await.expect(200);
     let cursor = page.text("next");
     assert_eq!(ids(page.json()["items"].as_array().expect("items")), posts[..3]);
     // The post that the cursor stands at, and one further on.
@@ -135,7 +135,7 @@ async fn a_deleted_post_leaves_every_list_and_cursors_stay_good() {
         ada.delete(&format!("/v1/posts/{gone}"), &mut tokens).await;
         let _ = ada.client.delete(&format!("/v1/posts/{gone}")).await.expect(404);
     }
-    let rest = ben.client.get_after(&format!("/v1/feed?limit=3&before={cursor}"), &tokens.header()).await.expect(200);
+    let rest = get_current(&ben.client, &format!("/v1/feed?limit=3&before={cursor}"), &tokens).await.expect(200);
     assert_eq!(
         ids(rest.json()["items"].as_array().expect("items")),
         [&posts[3], &posts[5], &posts[6]].map(Clone::clone)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use harness::{Client, Server, Tokens};
+use harness::{Client, Server, Tokens, get_current};
 use http::{HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -259,7 +259,7 @@ fn nothing_that_is_sent_is_answered_by_5xx() {
         let post = ada.publish("a post", &mut tokens).await.id;
         ada.publish("another", &mut tokens).await;
         let comment = ada.comment(&post, "a comment", &mut tokens).await;
-        let cursor = ada.client.get_after("/v1/feed?limit=1", &tokens.header()).await.expect(200).text("next");
+        let cursor = get_current(&ada.client, "/v1/feed?limit=1", &tokens).await.expect(200).text("next");
         let token = ada.session["access_token"].as_str().expect("a token").to_owned();
         let known = Known { user: ada.id.clone(), post, comment, cursor, token };
         (server, ada.client, known)

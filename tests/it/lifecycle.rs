@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use harness::{Person, Server, Setup, Tokens, TruthFiles, Watching, walk};
+use harness::{Person, Server, Setup, Tokens, TruthFiles, Watching, get_current, walk};
 use serde_json::json;
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn sessions_streams_and_cursors_outlive_a_restart() {
     for number in 0..5 {
         posts.insert(0, ada.publish(&number.to_string(), &mut tokens).await.id);
     }
-    let page = ben.client.get_after("/v1/feed?limit=2", &tokens.header()).await.expect(200);
+    let page = get_current(&ben.client, "/v1/feed?limit=2", &tokens).await.expect(200);
     let mut watching = Watching::post(&ben.client, &posts[0], None).await;
     let first = ada.comment(&posts[0], "before", &mut tokens).await;
     watching.until("the comment", |told| told.iter().any(|told| told.data["id"] == first)).await;
@@ -86,7 +86,7 @@ async fn sessions_streams_and_cursors_outlive_a_restart() {
     watching.until("the next", |told| told.iter().any(|told| told.data["id"] == second)).await;
     assert_eq!(watching.ids("NEW_COMMENT"), [first, second]);
     let next = format!("/v1/feed?limit=20&before={}", page.text("next"));
-    let rest = ben.client.get_after(&next, &tokens.header()).await.expect(200).json();
+    let rest = get_current(&ben.client, &next, &tokens).await.expect(200).json();
     let rest: Vec<&str> =
         rest["items"].as_array().expect("items").iter().filter_map(|post| post["id"].as_str()).collect();
     assert_eq!(rest, posts[2..].iter().collect::<Vec<_>>());

@@ -1,6 +1,6 @@
 //! From command to live comment, and what a stream tells of everything else.
 
-use harness::{Person, Server, Tokens, Watching, eventually};
+use harness::{Person, Server, Tokens, Watching, get_current};
 use serde_json::{Value, json};
 
 async fn story() -> (Server, [Person; 3]) {
@@ -45,7 +45,7 @@ async fn likes_arrive_as_absolute_numbers_without_an_id() {
     let post = ada.publish("like me", &mut tokens).await;
     ada.like(&post.id, &mut tokens).await;
     // Once the count is made, a new stream begins with it.
-    let _ = ada.client.get_after(&format!("/v1/posts/{}", post.id), &tokens.header()).await.expect(200);
+    let _ = get_current(&ada.client, &format!("/v1/posts/{}", post.id), &tokens).await.expect(200);
     let watching = Watching::post(&ada.client, &post.id, None).await;
     watching.until("the present number", |told| told.iter().any(|told| told.data == json!({ "likes": 1 }))).await;
 
@@ -74,6 +74,8 @@ async fn edits_and_deletions_arrive() {
     let post = ada.publish("draft", &mut tokens).await;
     let first = ben.comment(&post.id, "frist", &mut tokens).await;
     let second = cleo.comment(&post.id, "rude", &mut tokens).await;
+    // What the stream begins with is what there is.
+    let _ = get_current(&ben.client, &format!("/v1/posts/{}/comments", post.id), &tokens).await.expect(200);
     let watching = Watching::post(&ben.client, &post.id, None).await;
 
     let edited =
@@ -100,7 +102,7 @@ async fn edits_and_deletions_arrive() {
     ];
     assert_eq!(told, expected.map(|(name, data)| (name.to_owned(), data)));
 
-    let whole = server.client().get_after(&format!("/v1/posts/{}", post.id), &tokens.header()).await.expect(200);
+    let whole = get_current(&server.client(), &format!("/v1/posts/{}", post.id), &tokens).await.expect(200);
     assert_eq!(whole.header("etag"), Some("\"2\""));
     let whole = whole.json();
     assert_eq!((&whole["markdown"], &whole["comments"]), (&json!("**final**"), &json!(1)));
@@ -110,7 +112,7 @@ async fn edits_and_deletions_arrive() {
     let gone = watching.first("POST_DELETED").await;
     assert_eq!(gone.data, json!({ "id": post.id }));
     watching.until_ended().await;
-    let after = server.client().get_after(&format!("/v1/posts/{}", post.id), &tokens.header()).await.expect(404);
+    let after = get_current(&server.client(), &format!("/v1/posts/{}", post.id), &tokens).await.expect(404);
     assert_eq!(after.problem().code, "not_found");
 }
 
@@ -135,6 +137,8 @@ async fn a_stream_that_was_cut_goes_on_where_it_was() {
     let edited =
         ben.client.edit(&format!("/v1/comments/{seen}"), "\"1\"", &json!({ "text": "seen!" })).await.expect(200);
     tokens.add(&edited);
+    // All of it has happened before the stream comes back.
+    let _ = get_current(&ben.client, &format!("/v1/posts/{}/comments", post.id), &tokens).await.expect(200);
     watching.resume().await.expect("a stream");
     let last = ben.comment(&post.id, "last", &mut tokens).await;
     watching.until("the last", |told| told.iter().any(|told| told.data["id"] == last)).await;
@@ -147,7 +151,7 @@ async fn a_stream_that_was_cut_goes_on_where_it_was() {
     assert!(!told.iter().any(|told| told.data["id"] == fleeting), "nothing of what came and went: {told:#?}");
 
     // The position that a page names is where its stream starts from.
-    let page = ada.client.get_after(&format!("/v1/posts/{}/comments", post.id), &tokens.header()).await.expect(200);
+    let page = get_current(&ada.client, &format!("/v1/posts/{}/comments", post.id), &tokens).await.expect(200);
     let from = page.text("stream_position");
     let watching = Watching::post(&ada.client, &post.id, Some(&from)).await;
     let next = ben.comment(&post.id, "after the page", &mut tokens).await;
@@ -161,7 +165,7 @@ async fn an_id_from_elsewhere_is_answered_by_a_reset() {
     let (server, [ada, _, _]) = story().await;
     let mut tokens = Tokens::default();
     let post = ada.publish("here", &mut tokens).await;
-    let page = ada.client.get_after(&format!("/v1/posts/{}/comments", post.id), &tokens.header()).await.expect(200);
+    let page = get_current(&ada.client, &format!("/v1/posts/{}/comments", post.id), &tokens).await.expect(200);
     let position = page.text("stream_position");
     let (place, offset) = position.rsplit_once('-').expect("a position");
     let (log, partition) = place.split_once('-').expect("a position");
@@ -192,12 +196,7 @@ async fn a_block_ends_what_a_stream_tells() {
 
     ada.block(&ben, &mut tokens).await;
     // The block is in force once a page shows that it is.
-    eventually("the block is in force", async || {
-        let path = format!("/v1/users/{}/posts", ben.id);
-        let answer = ada.client.get_after(&path, &tokens.header()).await;
-        if answer.status == 404 { Ok(()) } else { Err(answer.shown()) }
-    })
-    .await;
+    let _ = get_current(&ada.client, &format!("/v1/users/{}/posts", ben.id), &tokens).await.expect(404);
     let unheard = ben.comment(&post.id, "unheard", &mut tokens).await;
     let heard = cleo.comment(&post.id, "heard", &mut tokens).await;
     watching.until("heard", |told| told.iter().any(|told| told.data["id"] == heard)).await;

@@ -18,6 +18,7 @@ macro_rules! stamp {
                 one_post_goes_into_many_homes,
                 many_posts_go_into_one_home,
                 spans_exclude_their_ends_and_have_an_order,
+                a_post_stays_where_the_log_has_it_first,
                 writing_again_changes_nothing,
                 a_mark_only_rises,
                 rows_at_or_below_the_mark_are_ignored,

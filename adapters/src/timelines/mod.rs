@@ -78,7 +78,8 @@ pub struct Home {
 /// The timelines.
 ///
 /// Invariants: a home's mark never falls, and mark and rows are read at one moment; an author's row never goes back
-/// to an older sequence; every write is idempotent.
+/// to an older sequence; every write is idempotent. The log may hold `post.published` twice: of a home's row the lesser
+/// offset stays, whichever came first.
 #[async_trait]
 pub trait Timelines: Send + Sync + 'static {
     /// Writes rows of authors' timelines; one that is not newer than what is stored changes nothing.

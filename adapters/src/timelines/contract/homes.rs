@@ -50,6 +50,17 @@ pub(crate) async fn spans_exclude_their_ends_and_have_an_order(timelines: &dyn T
     }
 }
 
+pub(crate) async fn a_post_stays_where_the_log_has_it_first(timelines: &dyn Timelines) {
+    let first = entry(5);
+    let repeated = Entry { offset: first.offset + 100, ..first };
+    // A new follower: the repeat is fanned out before the copy has come to the post, or after.
+    timelines.write_homes(ONE, &[user(1)], repeated).await.unwrap();
+    timelines.fill_home(ONE, user(1), &[first]).await.unwrap();
+    assert_eq!(home(timelines, 1).await.entries, [first]);
+    timelines.write_homes(ONE, &[user(1)], repeated).await.unwrap();
+    assert_eq!(home(timelines, 1).await.entries, [first]);
+}
+
 pub(crate) async fn writing_again_changes_nothing(timelines: &dyn Timelines) {
     timelines.write_homes(ONE, &[user(1)], entry(5)).await.unwrap();
     timelines.fill_home(ONE, user(1), &entries([4, 6])).await.unwrap();

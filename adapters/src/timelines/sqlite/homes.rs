@@ -8,9 +8,11 @@ use crate::checkpoints::Generation;
 use crate::sqlite::values::page;
 use crate::timelines::{Entry, Home, Order, Span};
 
-/// A row that is there stays as it is: a repeat of `post.published` is further on in the log than the first.
+/// Of two occurrences of `post.published` in the log, the first is where the post is. It may come second: a repeat can
+/// be fanned out to a new follower before the author's posts are copied.
 const INSERT: &str = r#"INSERT INTO homes (generation, owner, post, author, partition, "offset")
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING"#;
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT DO UPDATE SET "offset" = excluded."offset" WHERE excluded."offset" < homes."offset""#;
 
 const MARK: &str = "SELECT mark FROM home_marks WHERE generation = ?1 AND owner = ?2";
 
