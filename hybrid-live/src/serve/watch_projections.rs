@@ -17,6 +17,8 @@ use super::metrics;
 const EVERY: Duration = Duration::from_secs(1);
 /// A projection is ill when it has stood still for so long while the log went on.
 const STANDSTILL: Duration = Duration::from_secs(30);
+/// Parked lanes that are named, at most; `hybrid-live verify` names all.
+const NAMED: usize = 20;
 
 /// Looks again and again until `stop`.
 pub(super) async fn until(runtime: Arc<Runtime>, seen: watch::Sender<Vec<ProjectionState>>, stop: CancellationToken) {
@@ -86,6 +88,7 @@ fn detail(status: &PartitionStatus, stands_still: bool) -> Value {
         "lag_events": status.lag_events(),
         "lag_seconds": status.lag_millis as f64 / 1000.0,
         "parked_lanes": status.parked.len(),
+        "parked": status.parked.iter().take(NAMED).collect::<Vec<_>>(),
     })
 }
 

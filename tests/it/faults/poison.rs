@@ -1,5 +1,6 @@
 //! Events that cannot be read: each parks its lane and no other (P4), and the lane drains in order once it can.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use harness::{EventRow, Person, Post, Server, Tokens, TruthFiles, Watching, eventually, walk};
@@ -76,19 +77,25 @@ fn reconnect(story: &mut Story) {
     }
 }
 
-/// How many lanes are parked, over all projections, as readiness says. A parked lane makes nobody else wait, so the
-/// server is ready all the same.
-async fn parked_lanes(server: &Server) -> u64 {
+/// Which lanes are parked, over all projections, as readiness says. A parked lane makes nobody else wait, so the server
+/// is ready all the same.
+async fn parked_lanes(server: &Server) -> BTreeSet<String> {
     let ready = server.client().get("/health/ready").await.expect(200).json();
     let projections = ready["projections"].as_array().expect("projections");
     let partitions = projections.iter().flat_map(|one| one["detail"].as_array().expect("partitions"));
-    partitions.map(|partition| partition["parked_lanes"].as_u64().expect("a number")).sum()
+    let named = partitions.flat_map(|partition| {
+        let named = partition["parked"].as_array().expect("names");
+        assert_eq!(partition["parked_lanes"], json!(named.len()), "there are few, so all are named");
+        named
+    });
+    named.map(|lane| lane.as_str().expect("a name").to_owned()).collect()
 }
 
-async fn until_parked(server: &Server) {
-    eventually("a lane is parked", async || match parked_lanes(server).await {
-        0 => Err("none is"),
-        _ => Ok(()),
+async fn until_parked(server: &Server, lane: &str) {
+    let lane = BTreeSet::from([lane.to_owned()]);
+    eventually("the lane is parked, and no other", async || match parked_lanes(server).await {
+        parked if parked == lane => Ok(()),
+        parked => Err(format!("{parked:?}")),
     })
     .await;
 }
@@ -122,7 +129,7 @@ async fn parks_one_lane(how: &str) {
     // Commands on the lane are accepted, and its token is answered honestly.
     let third = story.ben.comment(&story.sick.id, "third", &mut tokens).await;
     let comments = format!("/v1/posts/{}/comments", story.sick.id);
-    until_parked(&story.server).await;
+    until_parked(&story.server, &lane).await;
     let behind = story.ben.client.get_after(&comments, &tokens.header()).await.expect(200);
     assert_eq!(behind.header("consistency"), Some("behind"));
     assert_eq!(behind.json()["items"], json!([]), "nothing of the lane from the first unreadable event on");
@@ -159,8 +166,8 @@ async fn parks_one_lane(how: &str) {
         .await;
     assert_eq!(watching.ids("NEW_COMMENT"), [story.first.clone(), story.second.clone(), third], "P3: in order");
     eventually("nothing is parked", async || match parked_lanes(&story.server).await {
-        0 => Ok(()),
-        lanes => Err(format!("{lanes} lanes")),
+        parked if parked.is_empty() => Ok(()),
+        parked => Err(format!("{parked:?}")),
     })
     .await;
     story.server.verify().await;
@@ -203,7 +210,7 @@ async fn a_forged_box_parks_its_lane_alone() {
 async fn a_token_of_a_parked_lane_does_not_wait() {
     let mut story = story().await;
     let event = damage(&mut story, "version = 9").await;
-    until_parked(&story.server).await;
+    until_parked(&story.server, &event.lane).await;
     assert_eq!(event.lane, story.sick.id);
     let mut tokens = Tokens::default();
     story.ada.like(&story.sick.id, &mut tokens).await;
