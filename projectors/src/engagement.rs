@@ -9,10 +9,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use adapters::checkpoints::Generation;
+use adapters::checkpoints::{ENGAGEMENT, Generation};
 use adapters::live::{Channel, Live, Message, News};
 use adapters::views::{CommentRow, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow, Views};
 use async_trait::async_trait;
+use domain::stream::BEFORE_FIRST;
 use domain::{CommentId, Envelope, Event, PostId, Topic, UserId, comment, post, reaction};
 
 use crate::projection::{ApplyError, Projection, Recorded};
@@ -25,7 +26,7 @@ pub struct Engagement {
 
 impl Engagement {
     /// The projection's name.
-    pub const NAME: &str = "engagement";
+    pub const NAME: &str = ENGAGEMENT;
 
     /// A projection that writes `views` and tells `live`.
     pub fn new(views: Arc<dyn Views>, live: Arc<dyn Live>) -> Self {
@@ -281,7 +282,7 @@ impl LaneState {
     fn reaction(&mut self, offset: i64, envelope: &Envelope, event: reaction::Event) -> Result<(), ApplyError> {
         let reaction::Subject { post, user } = event.subject();
         let counts = self.counts(offset);
-        let absent = ReactionRow { post, user, liked: false, sequence: 0, position: -1 };
+        let absent = ReactionRow { post, user, liked: false, sequence: 0, position: BEFORE_FIRST };
         let row = self.reactions.entry(user).or_insert(absent);
         match arrival(offset, envelope, row.sequence, &[row.position])? {
             Arrival::Known => return Ok(()),

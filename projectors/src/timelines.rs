@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use adapters::StoreError;
-use adapters::checkpoints::Generation;
+use adapters::checkpoints::{Generation, TIMELINES};
 use adapters::live::{Channel, Live, Message, News};
 use adapters::timelines::{AuthorEntry, Entry, Order, Span, Timelines as Port};
 use adapters::views::{EdgeChange, EdgeField, Views};
@@ -65,7 +65,7 @@ struct Work {
 
 impl Timelines {
     /// The projection's name.
-    pub const NAME: &str = "timelines";
+    pub const NAME: &str = TIMELINES;
 
     /// A projection that writes edges to `views` and posts to `timelines`, and tells `live` of changed relations.
     pub fn new(views: Arc<dyn Views>, timelines: Arc<dyn Port>, live: Arc<dyn Live>, limits: Limits) -> Self {

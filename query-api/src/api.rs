@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adapters::checkpoints::{ENGAGEMENT, TIMELINES};
 use adapters::http::auth::AccessTokens;
 use adapters::http::consistency::{Consistency, Token, wait};
 use adapters::http::cursor::Cursors;
@@ -15,7 +16,7 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio_util::sync::CancellationToken;
 
 use crate::Ports;
-use crate::feed::{ENGAGEMENT, Feed, TIMELINES};
+use crate::feed::Feed;
 use crate::stream::Streams;
 
 /// What a query reads: projections, each with the topics that matter.

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use adapters::StoreError;
-use adapters::checkpoints::Checkpoints;
+use adapters::checkpoints::{Checkpoints, TIMELINES};
 use adapters::content::{Content, Preview};
 use adapters::timelines::{Entry, Order, Span, Timelines};
 use adapters::views::Views;
@@ -19,11 +19,6 @@ use domain::post::Visibility;
 use domain::{PostId, UserId};
 
 mod candidates;
-
-/// The projection that writes timelines and edges.
-pub const TIMELINES: &str = "timelines";
-/// The projection that writes counts, comments and reactions.
-pub const ENGAGEMENT: &str = "engagement";
 
 /// Candidates that one request looks at, about: a list of nothing but removed posts answers a short page and a
 /// cursor instead of reading on for ever.

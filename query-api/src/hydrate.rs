@@ -9,6 +9,7 @@
 use std::io::Write as _;
 
 use adapters::StoreError;
+use adapters::checkpoints::ENGAGEMENT;
 use adapters::content::{Content, PublicState};
 use adapters::views::Engagement;
 use domain::user::User;
@@ -17,7 +18,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::Ports;
-use crate::feed::{ENGAGEMENT, Listed};
+use crate::feed::Listed;
 use crate::items::Person;
 
 /// The states of some accounts, each read once.

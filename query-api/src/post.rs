@@ -1,6 +1,7 @@
 //! One post: itself, its comments, who likes it, and its stream.
 
 use adapters::StoreError;
+use adapters::checkpoints::{ENGAGEMENT, TIMELINES};
 use adapters::content::Preview;
 use adapters::http::auth::Viewer;
 use adapters::http::extract::{Id, Params};
@@ -13,7 +14,6 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::access::{VisiblePost, find_post};
 use crate::api::{Api, ENGAGEMENT_OF_POSTS, Reads, TIMELINES_OF_RELATIONS};
-use crate::feed::{ENGAGEMENT, TIMELINES};
 use crate::hydrate::People;
 use crate::items::{CommentItem, LikeItem, ListPage, PostItem, WholePost};
 use crate::lists::NewestFirst;

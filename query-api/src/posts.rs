@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use adapters::checkpoints::TIMELINES;
 use adapters::http::auth::{Actor, Viewer};
 use adapters::http::extract::{Id, Params};
 use adapters::http::problem::{Code, Problem};
@@ -12,7 +13,7 @@ use http::HeaderMap;
 
 use crate::access::relation;
 use crate::api::{Api, ENGAGEMENT_OF_POSTS, Reads, TIMELINES_WHOLE};
-use crate::feed::{List, TIMELINES, Walk};
+use crate::feed::{List, Walk};
 use crate::hydrate::WrittenPosts;
 use crate::lists::BothWays;
 

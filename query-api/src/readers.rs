@@ -4,12 +4,11 @@
 use std::collections::HashSet;
 
 use adapters::StoreError;
-use adapters::checkpoints::Generation;
+use adapters::checkpoints::{ENGAGEMENT, Generation, TIMELINES};
 use adapters::views::{CommentRow, ReactionRow, Views};
 use domain::{CommentId, PostId, UserId};
 
 use crate::api::Api;
-use crate::feed::{ENGAGEMENT, TIMELINES};
 use crate::hydrate::People;
 use crate::items::Person;
 

@@ -18,6 +18,11 @@ mod sqlite;
 
 pub use sqlite::SqliteCheckpoints;
 
+/// The projection that writes timelines and edges. Its name, like every projection's, is in stored keys: it stays.
+pub const TIMELINES: &str = "timelines";
+/// The projection that writes counts, comments and reactions.
+pub const ENGAGEMENT: &str = "engagement";
+
 /// One build of a projection. A rebuild makes the next one beside the one that serves; every key of a read model
 /// carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

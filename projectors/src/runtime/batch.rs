@@ -7,13 +7,6 @@ use domain::Lane;
 
 use crate::projection::Recorded;
 
-/// The readable events of one lane, in order.
-#[derive(Debug)]
-pub(super) struct LaneEvents {
-    pub(super) lane: Lane,
-    pub(super) events: Vec<Recorded>,
-}
-
 /// Events of one lane that go to its queue instead of being applied.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parking {
@@ -25,7 +18,7 @@ pub(super) struct Parking {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     places: HashMap<Lane, usize>,
-    lanes: Vec<LaneEvents>,
+    lanes: Vec<(Lane, Vec<Recorded>)>,
     parking: HashMap<Lane, Parking>,
 }
 
@@ -37,10 +30,10 @@ impl Lanes {
             return;
         }
         match self.places.get(lane) {
-            Some(place) => self.lanes[*place].events.push(event),
+            Some(place) => self.lanes[*place].1.push(event),
             None => {
                 self.places.insert(lane.clone(), self.lanes.len());
-                self.lanes.push(LaneEvents { lane: lane.clone(), events: vec![event] });
+                self.lanes.push((lane.clone(), vec![event]));
             }
         }
     }
@@ -56,11 +49,11 @@ impl Lanes {
 
     /// At most `most` groups of whole lanes, and what is parked. A lane is always in one group: groups may be
     /// applied at the same time (P3).
-    pub(super) fn into_groups(self, most: usize) -> (Vec<Vec<LaneEvents>>, HashMap<Lane, Parking>) {
+    pub(super) fn into_groups(self, most: usize) -> (Vec<Vec<Recorded>>, HashMap<Lane, Parking>) {
         let most = u16::try_from(most.clamp(1, self.lanes.len().max(1))).unwrap_or(u16::MAX);
-        let mut groups: Vec<Vec<LaneEvents>> = (0..most).map(|_| Vec::new()).collect();
-        for lane in self.lanes {
-            groups[usize::from(partition_of(&lane.lane, most))].push(lane);
+        let mut groups: Vec<Vec<Recorded>> = (0..most).map(|_| Vec::new()).collect();
+        for (lane, events) in self.lanes {
+            groups[usize::from(partition_of(&lane, most))].extend(events);
         }
         groups.retain(|group| !group.is_empty());
         (groups, self.parking)

@@ -12,8 +12,9 @@ use adapters::StoreError;
 use adapters::checkpoints::{Build, Checkpoints, Partition};
 use adapters::codec::Codec;
 use adapters::event_log::EventLog;
+use adapters::http::clock;
+use domain::Lane;
 use domain::stream::BEFORE_FIRST;
-use domain::{Lane, Timestamp};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -112,8 +113,9 @@ struct Place {
 }
 
 impl Place {
-    fn show(&self, change: impl FnOnce(&mut Shown)) {
-        change(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Changes, or looks at, what is shown.
+    fn show<T>(&self, change: impl FnOnce(&mut Shown) -> T) -> T {
+        change(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -162,10 +164,8 @@ impl Runtime {
     pub async fn status(&self) -> Result<Vec<PartitionStatus>, StoreError> {
         let mut statuses = Vec::with_capacity(self.places.len());
         for place in &self.places {
-            let (state, position, parked) = {
-                let shown = place.shown.lock().unwrap_or_else(PoisonError::into_inner);
-                (shown.state.clone(), shown.position, shown.parked.iter().cloned().collect())
-            };
+            let (state, position, parked) =
+                place.show(|shown| (shown.state.clone(), shown.position, shown.parked.iter().cloned().collect()));
             let Partition { topic, number } = place.partition;
             let head = self.event_log.head(topic, number).await?;
             statuses.push(PartitionStatus {
@@ -184,7 +184,7 @@ impl Runtime {
     async fn lag_millis(&self, Partition { topic, number }: Partition, position: i64) -> Result<i64, StoreError> {
         let next = self.event_log.read(topic, number, position, 1, Duration::ZERO).await?;
         let recorded = next.first().and_then(|logged| logged.record.as_ref().ok()).map(|record| record.attributes.time);
-        Ok(recorded.map_or(0, |time| (now().as_millis() - time.as_millis()).max(0)))
+        Ok(recorded.map_or(0, |time| (clock::now().as_millis() - time.as_millis()).max(0)))
     }
 
     /// Stops all workers after the batches that they are at.
@@ -198,9 +198,4 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-fn now() -> Timestamp {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

@@ -14,7 +14,7 @@ use futures::future::{FutureExt, join_all};
 use rand::RngExt;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{LaneEvents, Lanes, Parking};
+use super::batch::{Lanes, Parking};
 use super::{Place, RuntimePorts, Settings, State};
 use crate::projection::{ApplyError, Projection, Recorded};
 
@@ -138,7 +138,7 @@ impl Worker {
 
     /// Reads every event; those of parked lanes, and from the first unreadable one of a lane on, are to be parked.
     async fn sort_into_lanes(&self, records: Vec<Logged>) -> Step<Lanes> {
-        let parked = self.place.shown.lock().map(|shown| shown.parked.clone()).unwrap_or_default();
+        let parked = self.place.show(|shown| shown.parked.clone());
         let mut lanes = Lanes::default();
         for logged in records {
             let offset = logged.position.offset;
@@ -181,11 +181,10 @@ impl Worker {
     }
 
     /// Applies whole lanes until all that can be is; answers what cannot.
-    async fn apply_group(&self, mut lanes: Vec<LaneEvents>) -> Step<Vec<(Lane, Parking)>> {
+    async fn apply_group(&self, mut events: Vec<Recorded>) -> Step<Vec<(Lane, Parking)>> {
         let mut failed = Vec::new();
         let mut attempt = 0;
         loop {
-            let events: Vec<Recorded> = lanes.iter().flat_map(|lane| lane.events.iter().cloned()).collect();
             if events.is_empty() {
                 return Ok(failed);
             }
@@ -196,7 +195,7 @@ impl Worker {
                     attempt += 1;
                 }
                 Err(ApplyError::Permanent { offset, reason }) => {
-                    let parked = cut_off(&mut lanes, offset, reason).ok_or_else(|| {
+                    let parked = cut_off(&mut events, offset, reason).ok_or_else(|| {
                         End::Faulted(format!("{} refused an event it was not given: {offset}", self.projection.name()))
                     })?;
                     failed.push(parked);
@@ -228,12 +227,7 @@ impl Worker {
         let Parking { offsets, reason } = parked;
         let (build, partition) = (self.place.build, self.place.partition);
         self.retrying(|| self.ports.checkpoints.park(build, epoch, partition, lane, offsets, reason)).await?;
-        let was_new = {
-            let mut new = false;
-            self.place.show(|shown| new = shown.parked.insert(lane.clone()));
-            new
-        };
-        if was_new {
+        if self.place.show(|shown| shown.parked.insert(lane.clone())) {
             tracing::error!(projection = build.projection, ?partition, %lane, reason, "lane parked");
         }
         let waiting = u64::try_from(offsets.len()).unwrap_or(u64::MAX);
@@ -270,9 +264,7 @@ impl Worker {
             // P1 for the queue: an event leaves it only once it is applied.
             if self.retrying(|| checkpoints.unpark(build, epoch, partition, lane, applied)).await? {
                 tracing::info!(projection = build.projection, ?partition, %lane, "parked lane drained");
-                self.place.show(|shown| {
-                    shown.parked.remove(lane);
-                });
+                self.place.show(|shown| shown.parked.remove(lane));
                 return Ok(());
             }
         }
@@ -330,13 +322,10 @@ impl Worker {
     }
 }
 
-/// Takes the lane's events from `offset` on out of the group.
-fn cut_off(lanes: &mut [LaneEvents], offset: i64, reason: String) -> Option<(Lane, Parking)> {
-    for lane in lanes {
-        if let Some(place) = lane.events.iter().position(|event| event.position.offset == offset) {
-            let offsets = lane.events.split_off(place).iter().map(|event| event.position.offset).collect();
-            return Some((lane.lane.clone(), Parking { offsets, reason }));
-        }
-    }
-    None
+/// Takes the event at `offset`, and all later ones of its lane, out of the group.
+fn cut_off(events: &mut Vec<Recorded>, offset: i64, reason: String) -> Option<(Lane, Parking)> {
+    let lane = events.iter().find(|event| event.position.offset == offset)?.envelope.event.lane();
+    let is_cut = |event: &Recorded| event.position.offset >= offset && event.envelope.event.lane() == lane;
+    let offsets = events.extract_if(.., |event| is_cut(event)).map(|event| event.position.offset).collect();
+    Some((lane, Parking { offsets, reason }))
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapters::StoreError;
+use adapters::checkpoints::TIMELINES;
 use adapters::live::{Channel, Delivery, Subscription};
 use bytes::{Bytes, BytesMut};
 use domain::post::Visibility;
@@ -20,7 +21,6 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Sleep;
 
 use crate::access::{Found, find_post, may_see, relation};
-use crate::feed::TIMELINES;
 use crate::place::{Place, Reset};
 
 use super::Streams;

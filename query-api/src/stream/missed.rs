@@ -8,14 +8,13 @@
 use std::collections::HashSet;
 
 use adapters::StoreError;
-use adapters::checkpoints::{Checkpoints, Generation};
+use adapters::checkpoints::{Checkpoints, ENGAGEMENT, Generation};
 use adapters::content::Content;
 use adapters::views::{CommentRow, PostRow, Views};
 use bytes::{Bytes, BytesMut};
 use domain::post::Post;
 use domain::{StreamId, UserId};
 
-use crate::feed::ENGAGEMENT;
 use crate::hydrate::People;
 use crate::items::CommentItem;
 use crate::place::{Place, Reset};
