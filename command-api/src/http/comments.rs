@@ -1,7 +1,7 @@
 //! `POST /v1/posts/{id}/comments`, `PUT` and `DELETE` of `/v1/comments/{id}`
 
 use adapters::http::auth::Actor;
-use adapters::http::clock::entropy;
+use adapters::http::clock::entropy_in_order;
 use adapters::http::extract::{Body, BodyWithBytes, Id};
 use adapters::http::problem::Problem;
 use axum::extract::State;
@@ -38,7 +38,7 @@ pub(super) async fn add(
 ) -> Result<Response, Problem> {
     let once = repeatable.once(&api.secrets, actor.user.to_string(), &body);
     let origin = Origin::now(actor.user);
-    let comment = CommentId::from_parts(origin.at, entropy());
+    let comment = CommentId::from_parts(origin.at, entropy_in_order(origin.at));
     let new = NewComment { comment, post, parent, text };
     answered(api.commands.comment(&origin, new, once.as_ref()).await?)
 }

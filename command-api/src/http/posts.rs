@@ -1,7 +1,7 @@
 //! `POST /v1/posts`, `PUT` and `DELETE` of `/v1/posts/{id}`
 
 use adapters::http::auth::Actor;
-use adapters::http::clock::entropy;
+use adapters::http::clock::entropy_in_order;
 use adapters::http::extract::{Body, BodyWithBytes, Id};
 use adapters::http::problem::Problem;
 use axum::extract::State;
@@ -41,7 +41,7 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     let once = repeatable.once(&api.secrets, actor.user.to_string(), &body);
     let origin = Origin::now(actor.user);
-    let post = PostId::from_parts(origin.at, entropy());
+    let post = PostId::from_parts(origin.at, entropy_in_order(origin.at));
     let publication = Publication { post, visibility, text: Text { title, markdown }, imported: false };
     answered(api.commands.publish(&origin, publication, once.as_ref()).await?)
 }
