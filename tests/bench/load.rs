@@ -95,6 +95,25 @@ async fn ask<R: Requests>(mut requests: R, mut socket: TcpStream, end: Instant) 
     (answers, body_bytes, requests)
 }
 
+/// Lets one client ask `count` times over one connection; answers how long it waited for each answer, in ascending
+/// order.
+pub(crate) async fn waits<R: Requests>(server: SocketAddr, requests: &mut R, count: usize) -> Vec<Duration> {
+    let mut socket = TcpStream::connect(server).await.expect("connects");
+    socket.set_nodelay(true).expect("an option");
+    let (mut request, mut buffer) = (Vec::with_capacity(1024), vec![0; BUFFER]);
+    let mut waits = Vec::with_capacity(count);
+    while waits.len() < count {
+        request.clear();
+        assert!(requests.next(&mut request), "there is always more to ask");
+        let asked = Instant::now();
+        socket.write_all(&request).await.expect("the server reads");
+        answer(&mut socket, &mut buffer).await;
+        waits.push(asked.elapsed());
+    }
+    waits.sort_unstable();
+    waits
+}
+
 /// Reads an answer of success to its end; answers how long its body is.
 async fn answer(socket: &mut TcpStream, buffer: &mut [u8]) -> usize {
     let (mut filled, mut whole) = (0, None);
@@ -137,4 +156,11 @@ pub(crate) fn processor_time(process: u32) -> Duration {
     let fields: Vec<&str> = stat.rsplit_once(')').map_or(Vec::new(), |(_, rest)| rest.split_whitespace().collect());
     let ticks = |field: usize| fields.get(field).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     Duration::from_millis(10 * (ticks(11) + ticks(12)))
+}
+
+/// Memory that a process holds, in bytes.
+pub(crate) fn resident_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
 }

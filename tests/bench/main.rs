@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 mod feed;
+mod growth;
 mod like;
 mod load;
 mod report;
@@ -34,10 +35,14 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => runtime.block_on(measure(WHOLE)),
-        ["--smoke"] => runtime.block_on(measure(SMOKE)),
+        ["--smoke"] => runtime.block_on(async {
+            measure(SMOKE).await;
+            growth::measure(growth::SMOKE).await;
+        }),
+        ["--growth"] => runtime.block_on(growth::measure(growth::WHOLE)),
         // The limit of the feed, in a process of its own as the server is.
         ["--constant", bytes] => runtime.block_on(feed::serve_constant(bytes.parse().expect("a number of bytes"))),
-        _ => panic!("the only option is --smoke"),
+        _ => panic!("the options are --growth and --smoke"),
     }
 }
 

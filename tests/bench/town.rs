@@ -1,6 +1,7 @@
 //! The server that is measured, with a community in it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use adapters::http::tokens::AccessTokens;
 use adapters::secrets::Secrets;
@@ -16,7 +17,20 @@ pub(crate) struct Town {
     pub(crate) people: Vec<UserId>,
     /// Posts that everybody may see, by id.
     pub(crate) posts: Vec<String>,
-    tokens: AccessTokens,
+    issuer: Issuer,
+}
+
+/// Makes access tokens as the server does.
+#[derive(Clone)]
+pub(crate) struct Issuer(Arc<AccessTokens>);
+
+impl Issuer {
+    /// An access token of somebody, good for a quarter of an hour.
+    pub(crate) fn token(&self, user: UserId) -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
+        let now = Timestamp::from_millis(i64::try_from(now).expect("not that far in the future"));
+        self.0.issue(user, SessionId::from_parts(now, rand::random()), now).expect("a token")
+    }
 }
 
 impl Town {
@@ -31,7 +45,7 @@ impl Town {
         server.verify().await;
 
         let secrets = Secrets::load_or_create(&server.files().secrets).expect("the server's keys");
-        let tokens = AccessTokens::new(secrets.signing_keys().clone());
+        let issuer = Issuer(Arc::new(AccessTokens::new(secrets.signing_keys().clone())));
         let file = server.files().content();
         let ids = |query: &str| {
             let mut query = file.prepare(query).expect("SQL");
@@ -41,7 +55,7 @@ impl Town {
         let people = ids("SELECT owner FROM usernames ORDER BY owner");
         let people = people.iter().map(|id| id.parse().expect("an id")).collect();
         let posts = ids("SELECT post FROM previews WHERE preview ->> 'visibility' = 'public' ORDER BY post");
-        Self { people, posts, tokens, server }
+        Self { people, posts, issuer, server }
     }
 
     /// Where it serves.
@@ -51,9 +65,18 @@ impl Town {
 
     /// An access token of somebody, good for a quarter of an hour.
     pub(crate) fn token(&self, user: UserId) -> String {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
-        let now = Timestamp::from_millis(i64::try_from(now).expect("not that far in the future"));
-        self.tokens.issue(user, SessionId::from_parts(now, rand::random()), now).expect("a token")
+        self.issuer.token(user)
+    }
+
+    /// What makes tokens, for whoever needs many.
+    pub(crate) fn issuer(&self) -> Issuer {
+        self.issuer.clone()
+    }
+
+    /// Events in the log.
+    pub(crate) fn events(&self) -> u64 {
+        let count = self.server.files().event_log().query_row("SELECT count(*) FROM events", [], |row| row.get(0));
+        u64::try_from(count.unwrap_or(0_i64)).unwrap_or(0)
     }
 
     /// Somebody's client.
