@@ -3,3 +3,4 @@
 mod damage;
 mod kill;
 mod poison;
+mod storm;
