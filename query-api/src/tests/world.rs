@@ -174,7 +174,7 @@ impl World {
 
     pub(super) async fn list(&self, author: UserId, post: PostId, homes: &[UserId]) {
         let (partition, offset) = (0, self.next_offset());
-        let row = AuthorEntry { author, post, deleted: false, sequence: 1, partition, offset };
+        let row = AuthorEntry { author, post, deleted: false, imported: false, sequence: 1, partition, offset };
         self.ports.timelines.write_authors(GENERATION, &[row]).await.unwrap();
         self.ports.timelines.write_homes(GENERATION, homes, Entry { post, author, partition, offset }).await.unwrap();
     }
