@@ -33,7 +33,7 @@ const BATCH: usize = 64;
 /// Likes are gathered this long.
 const LIKES_EVERY: Duration = Duration::from_secs(2);
 /// A sign of life this often.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 
 /// What watchers get.
 #[derive(Debug)]
