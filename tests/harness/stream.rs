@@ -46,9 +46,21 @@ impl Watching {
     /// # Panics
     /// When it is refused.
     pub async fn post(client: &Client, post: &str, last_event_id: Option<&str>) -> Self {
+        Self::open(client, format!("/v1/posts/{post}/stream"), last_event_id).await
+    }
+
+    /// Opens the stream of the client's feed from `last_event_id`, or from now.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn feed(client: &Client, last_event_id: Option<&str>) -> Self {
+        Self::open(client, "/v1/feed/stream".to_owned(), last_event_id).await
+    }
+
+    async fn open(client: &Client, path: String, last_event_id: Option<&str>) -> Self {
         let mut watching = Self {
             client: client.clone(),
-            path: format!("/v1/posts/{post}/stream"),
+            path,
             history: watch::Sender::new(History { last_id: last_event_id.map(str::to_owned), ..History::default() }),
             connection: None,
         };
@@ -65,6 +77,10 @@ impl Watching {
     /// When the connection breaks.
     pub async fn resume(&mut self) -> Result<(), Answer> {
         self.cut();
+        if let Some(connection) = self.connection.take() {
+            // What it was just taking in counts: the last id is of what was told.
+            let _ = connection.await;
+        }
         let mut request = self.client.request(Method::GET, &self.path).header("accept", "text/event-stream");
         if let Some(id) = &self.history.borrow().last_id {
             request = request.header("last-event-id", id);
@@ -91,7 +107,7 @@ impl Watching {
 
     /// Breaks the connection, as a lost network does.
     pub fn cut(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(connection) = &self.connection {
             connection.abort();
         }
     }

@@ -11,6 +11,8 @@ mod commands;
 mod community;
 mod faults;
 mod feed;
+mod feed_stream;
+mod feed_stream_model;
 mod fuzz;
 mod home_model;
 mod lifecycle;
