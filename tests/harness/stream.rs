@@ -28,6 +28,8 @@ pub struct Told {
 struct History {
     told: Vec<Told>,
     last_id: Option<String>,
+    /// The id that the first connection was opened from.
+    first_id: Option<String>,
     ended: bool,
 }
 
@@ -61,7 +63,11 @@ impl Watching {
         let mut watching = Self {
             client: client.clone(),
             path,
-            history: watch::Sender::new(History { last_id: last_event_id.map(str::to_owned), ..History::default() }),
+            history: watch::Sender::new(History {
+                last_id: last_event_id.map(str::to_owned),
+                first_id: last_event_id.map(str::to_owned),
+                ..History::default()
+            }),
             connection: None,
         };
         watching.resume().await.unwrap_or_else(|answer| panic!("no stream: {}", answer.shown()));
@@ -76,11 +82,7 @@ impl Watching {
     /// # Panics
     /// When the connection breaks.
     pub async fn resume(&mut self) -> Result<(), Answer> {
-        self.cut();
-        if let Some(connection) = self.connection.take() {
-            // What it was just taking in counts: the last id is of what was told.
-            let _ = connection.await;
-        }
+        self.end().await;
         let mut request = self.client.request(Method::GET, &self.path).header("accept", "text/event-stream");
         if let Some(id) = &self.history.borrow().last_id {
             request = request.header("last-event-id", id);
@@ -109,6 +111,26 @@ impl Watching {
     pub fn cut(&mut self) {
         if let Some(connection) = &self.connection {
             connection.abort();
+        }
+    }
+
+    /// Breaks the connection, so early that the last `count` events had not arrived yet.
+    pub async fn cut_before(&mut self, count: usize) {
+        self.end().await;
+        self.history.send_modify(|history| {
+            history.told.truncate(history.told.len().saturating_sub(count));
+            let last_id = history.told.iter().rev().find_map(|told| told.id.clone());
+            if count > 0 {
+                history.last_id = last_id.or_else(|| history.first_id.clone());
+            }
+        });
+    }
+
+    /// What the connection was just taking in counts: the last id is of what was told.
+    async fn end(&mut self) {
+        self.cut();
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.await;
         }
     }
 

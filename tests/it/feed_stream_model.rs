@@ -46,14 +46,32 @@ const PEOPLE: usize = 6;
 /// The first so many of them watch their feeds.
 const WATCHING: usize = 3;
 const LIMITS: Limits = Limits { hot_author_followers: 3, trim_at: 9, trim_to: 5, trim_every: 1 };
-/// Cuts in one world. A feed's newest page holds a hundred posts, and is to hold all.
+/// A feed's newest page holds a hundred posts, and is to hold all.
+const MOST_POSTS: usize = 100;
+/// Cuts in one world.
 const CUTS: usize = 40;
 
-/// A timelines' store that holds up the fan-out of some posts, so that others overtake them.
+/// A timelines' store that holds up the fan-out of some posts and the copies for some followers, so that others overtake
+/// them, and that takes its time with answers.
 struct Lagging {
     inner: SqliteTimelines,
     /// Posts whose last byte leaves this rest of three wait.
     held_up: watch::Sender<Option<u8>>,
+}
+
+impl Lagging {
+    async fn until_let_through(&self, id: &[u8; 16]) -> Result<(), StoreError> {
+        let mut held_up = self.held_up.subscribe();
+        let passes = |rest: &Option<u8>| rest.is_none_or(|rest| id[15] % 3 != rest);
+        held_up.wait_for(passes).await.map(drop).map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+}
+
+/// Lets much happen between an answer and its use.
+async fn dawdle() {
+    for _ in 0..rand::random_range(0..60) {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[async_trait]
@@ -88,13 +106,12 @@ impl TimelinesPort for Lagging {
         owners: &[UserId],
         entry: Entry,
     ) -> Result<Vec<UserId>, StoreError> {
-        let mut held_up = self.held_up.subscribe();
-        let passes = |rest: &Option<u8>| rest.is_none_or(|rest| entry.post.as_bytes()[15] % 3 != rest);
-        held_up.wait_for(passes).await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        self.until_let_through(entry.post.as_bytes()).await?;
         self.inner.write_homes(generation, owners, entry).await
     }
 
     async fn fill_home(&self, generation: Generation, owner: UserId, entries: &[Entry]) -> Result<(), StoreError> {
+        self.until_let_through(owner.as_bytes()).await?;
         self.inner.fill_home(generation, owner, entries).await
     }
 
@@ -117,7 +134,9 @@ impl TimelinesPort for Lagging {
         after: &[i64],
         limit: usize,
     ) -> Result<Home, StoreError> {
-        self.inner.home_since(generation, owner, after, limit).await
+        let home = self.inner.home_since(generation, owner, after, limit).await;
+        dawdle().await;
+        home
     }
 
     async fn scan_authors(
@@ -300,6 +319,9 @@ impl World {
     }
 
     async fn publish(&mut self, author: UserId, imported: bool) {
+        if self.posts.len() == MOST_POSTS {
+            return;
+        }
         // An import is from some time ago, among what is there already or below it.
         let ago = if imported { 60_000 } else { 0 };
         let written = Timestamp::from_millis(clock::now().as_millis() - ago);
@@ -401,7 +423,15 @@ impl World {
                 let rest = random.random_range(0..6u8);
                 self.held_up.send_replace((rest < 3).then_some(rest));
             }
-            90..96 => tokio::task::yield_now().await,
+            // A burst that trims homes, while some of it is held up and comes too late for them.
+            90..93 => {
+                self.held_up.send_replace(Some(random.random_range(0..3)));
+                for _ in 0..12 {
+                    let author = self.people[random.random_range(3..PEOPLE)];
+                    self.publish(author, false).await;
+                }
+            }
+            93..96 => tokio::task::yield_now().await,
             _ => self.settle(tally).await,
         }
     }
@@ -482,7 +512,9 @@ async fn l1_every_post_is_seen_once_however_often_a_feed_is_cut() {
                 world.step(&mut random, &mut tally).await;
             }
             let cut = random.random_range(0..WATCHING);
-            world.watchers[cut].watching.resume().await.expect("a stream");
+            let watching = &mut world.watchers[cut].watching;
+            watching.cut_before(random.random_range(0..4)).await;
+            watching.resume().await.expect("a stream");
             for number in 0..WATCHING {
                 world.load_afresh(number, &mut tally).await;
             }
