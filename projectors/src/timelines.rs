@@ -5,6 +5,10 @@
 //! the followers; following writes the edge *before* it copies the author's posts. Whichever of the two comes second
 //! sees the other's write, so no interleaving misses a post (T1). Unfollowing and blocking take nothing out of
 //! homes: readers filter by the present relations.
+//!
+//! Open feeds are told afterwards: a post's row is written, then hints go out, then the checkpoint moves. What changes a
+//! feed in any other way (relations, posts that came too late for a home) gives its owner a new stamp, after the
+//! change. Imported posts are news to nobody: homes hold them at no offset.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,6 +20,7 @@ use adapters::timelines::{AuthorEntry, Entry, Order, Span, Timelines as Port};
 use adapters::views::{EdgeChange, EdgeField, Views};
 use async_trait::async_trait;
 use domain::relation::Pair;
+use domain::stream::BEFORE_FIRST;
 use domain::{Event, PostId, Topic, UserId, post, relation};
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -63,11 +68,17 @@ struct Work {
     related: Vec<(Pair, i64)>,
 }
 
+/// Whether anybody is told of a post as new.
+fn is_news(entry: &Entry) -> bool {
+    entry.offset > BEFORE_FIRST
+}
+
 impl Timelines {
     /// The projection's name.
     pub const NAME: &str = TIMELINES;
 
-    /// A projection that writes edges to `views` and posts to `timelines`, and tells `live` of changed relations.
+    /// A projection that writes edges to `views` and posts to `timelines`, and tells `live` of new posts and of changed
+    /// relations.
     pub fn new(views: Arc<dyn Views>, timelines: Arc<dyn Port>, live: Arc<dyn Live>, limits: Limits) -> Self {
         Self { views, timelines, live, limits }
     }
@@ -77,7 +88,7 @@ impl Timelines {
         // One's own home has one's own posts whoever else reads them: nobody merges their own timeline above the mark.
         self.write_homes(generation, &[entry.author], entry).await?;
         if is_hot {
-            return Ok(());
+            return self.tell(vec![Channel::Author(entry.author)], entry).await;
         }
         let mut reached = 0;
         let mut after = None;
@@ -87,7 +98,8 @@ impl Timelines {
             reached += followers.len();
             if reached > self.limits.hot_author_followers {
                 // T4: the flag comes before the first follower who is left out.
-                return self.views.mark_hot(generation, &[entry.author]).await;
+                self.views.mark_hot(generation, &[entry.author]).await?;
+                return self.tell(vec![Channel::Author(entry.author)], entry).await;
             }
             self.write_homes(generation, &followers, entry).await?;
             if followers.len() < PAGE {
@@ -100,7 +112,12 @@ impl Timelines {
         if owners.is_empty() {
             return Ok(());
         }
-        self.timelines.write_homes(generation, owners, entry).await?;
+        let without = self.timelines.write_homes(generation, owners, entry).await?;
+        if is_news(&entry) && !without.is_empty() {
+            // Newer posts have filled these homes already. Streams look above the mark, and would never find this one.
+            self.views.renew_stamps(generation, &without).await?;
+        }
+        self.tell(owners.iter().copied().map(Channel::Home).collect(), entry).await?;
         for owner in owners.iter().filter(|owner| self.is_sampled(**owner, entry.post)) {
             self.trim(generation, *owner).await?;
         }
@@ -146,6 +163,26 @@ impl Timelines {
         }
         let authors: Vec<UserId> = authors.into_iter().collect();
         Ok(self.views.hot(generation, &authors).await?.into_iter().collect())
+    }
+
+    async fn tell(&self, channels: Vec<Channel>, entry: Entry) -> Result<(), StoreError> {
+        if !is_news(&entry) {
+            return Ok(());
+        }
+        let Entry { post, author, offset, .. } = entry;
+        let message = Message { position: offset, news: News::NewPost { post, author } };
+        self.live.publish_to_each(channels, message).await
+    }
+
+    /// Whoever follows, blocks or mutes has another feed than before, from here on.
+    async fn stamp(&self, generation: Generation, related: &[(Pair, i64)]) -> Result<(), StoreError> {
+        if related.is_empty() {
+            return Ok(());
+        }
+        let mut changed: Vec<UserId> = related.iter().map(|(pair, _)| pair.from).collect();
+        changed.sort_unstable();
+        changed.dedup();
+        self.views.renew_stamps(generation, &changed).await
     }
 
     async fn announce(&self, related: &[(Pair, i64)]) -> Result<(), StoreError> {
@@ -198,6 +235,8 @@ impl Projection for Timelines {
             .try_collect::<()>()
             .await?;
 
+        // After the edges and the copies that it stands for.
+        self.stamp(generation, &related).await?;
         self.announce(&related).await?;
         Ok(())
     }
@@ -210,15 +249,18 @@ impl Work {
             match &envelope.event {
                 Event::Relation(event) => work.relation(event, envelope.sequence, position.offset),
                 Event::Post(event) => {
-                    let (post, author, deleted) = match event {
-                        post::Event::Published(post::Published { post, author, .. }) => (*post, *author, false),
-                        post::Event::Deleted(post::Deleted { post, author }) => (*post, *author, true),
+                    let (post, author, deleted, imported) = match event {
+                        post::Event::Published(post::Published { post, author, imported, .. }) => {
+                            (*post, *author, false, *imported)
+                        }
+                        post::Event::Deleted(post::Deleted { post, author }) => (*post, *author, true, false),
                         post::Event::Edited(_) => continue,
                     };
                     let (partition, offset) = (position.partition, position.offset);
                     let sequence = envelope.sequence;
-                    work.authors.push(AuthorEntry { author, post, deleted, sequence, partition, offset });
+                    work.authors.push(AuthorEntry { author, post, deleted, imported, sequence, partition, offset });
                     if !deleted {
+                        let offset = if imported { BEFORE_FIRST } else { offset };
                         work.published.push(Entry { post, author, partition, offset });
                     }
                 }

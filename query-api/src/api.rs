@@ -73,10 +73,9 @@ impl FromRef<Api> for Arc<AccessTokens> {
 
 impl Api {
     pub(crate) fn new(ports: Ports, settings: Settings) -> Self {
-        let Ports { content, views, timelines, checkpoints, .. } = ports.clone();
-        let feed = Feed::new(content, views, timelines, checkpoints);
-        let streams = Arc::new(Streams::new(&ports, settings.streams, settings.shutdown));
-        let Settings { tokens, cursors, .. } = settings;
+        let feed = Feed::of(&ports);
+        let Settings { tokens, cursors, streams, shutdown } = settings;
+        let streams = Arc::new(Streams::new(&ports, cursors.clone(), streams, shutdown));
         Self(Arc::new(Shared { ports, feed, streams, cursors, tokens }))
     }
 

@@ -18,7 +18,10 @@ use adapters::views::Views;
 use domain::post::Visibility;
 use domain::{PostId, UserId};
 
+use crate::Ports;
+
 mod candidates;
+mod news;
 
 /// Candidates that one request looks at, about: a list of nothing but removed posts answers a short page and a
 /// cursor instead of reading on for ever.
@@ -78,6 +81,8 @@ pub struct Page {
     pub entries: Vec<Listed>,
     /// Where to go on, past all that was looked at; `None` only at the very end.
     pub next: Option<Walk>,
+    /// Where the stored home ended when it was first looked at, if it was.
+    pub mark: Option<PostId>,
 }
 
 impl Page {
@@ -114,6 +119,12 @@ impl Feed {
         checkpoints: Arc<dyn Checkpoints>,
     ) -> Self {
         Self { content, views, timelines, checkpoints }
+    }
+
+    /// Over the stores that queries read.
+    pub(crate) fn of(ports: &Ports) -> Self {
+        let Ports { content, views, timelines, checkpoints, .. } = ports.clone();
+        Self::new(content, views, timelines, checkpoints)
     }
 
     /// A page of `viewer`'s home: at most `limit` posts.
@@ -166,6 +177,7 @@ impl Feed {
         let mut at_once = (limit + limit / 4 + 2).min(AT_ONCE);
         // Whether the stored home's mark is passed: it only rises (T2), so what is stored is of no use from there on.
         let mut pulling = false;
+        let mut mark = None;
         loop {
             let candidates = match list {
                 List::Home(viewer) => {
@@ -177,6 +189,7 @@ impl Feed {
                     Candidates::new(posts, at_once)
                 }
             };
+            mark = mark.or(candidates.mark);
             examined += candidates.examined;
             let mut taken = 0;
             while taken < candidates.entries.len() && entries.len() < limit {
@@ -194,16 +207,16 @@ impl Feed {
                 }
             }
             if taken < candidates.entries.len() {
-                return Ok(Page { entries, next: Some(walk) });
+                return Ok(Page { entries, next: Some(walk), mark });
             }
             // All of the chunk is used up, so go past those too that its filter took out.
-            let Some(last) = candidates.last else { return Ok(Page { entries, next: None }) };
+            let Some(last) = candidates.last else { return Ok(Page { entries, next: None, mark }) };
             walk = walk.past(last);
             if candidates.at_end {
-                return Ok(Page { entries, next: None });
+                return Ok(Page { entries, next: None, mark });
             }
             if entries.len() == limit || examined >= EXAMINED {
-                return Ok(Page { entries, next: Some(walk) });
+                return Ok(Page { entries, next: Some(walk), mark });
             }
             at_once = (at_once * 2).min(AT_ONCE);
         }
@@ -220,13 +233,19 @@ struct Candidates {
     last: Option<PostId>,
     /// Whether nothing follows.
     at_end: bool,
+    /// The mark of the home that they were read from.
+    mark: Option<PostId>,
 }
 
 impl Candidates {
     /// Of an answer to a call for at most `limit`.
     fn new(entries: Vec<Entry>, limit: usize) -> Self {
         let examined = entries.len();
-        Self { last: entries.last().map(|entry| entry.post), at_end: examined < limit, entries, examined }
+        Self { last: entries.last().map(|entry| entry.post), at_end: examined < limit, entries, examined, mark: None }
+    }
+
+    fn with_mark(self, mark: PostId) -> Self {
+        Self { mark: Some(mark), ..self }
     }
 }
 

@@ -113,6 +113,13 @@ impl WrittenPosts {
         self.ends.iter().map(|(post, _)| *post)
     }
 
+    /// Each post with its item.
+    pub(crate) fn items(&self) -> impl Iterator<Item = (PostId, &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        // Without the comma.
+        starts.zip(&self.ends).map(|(start, (post, end))| (*post, &self.text[start..end - 1]))
+    }
+
     /// Puts the items between `[` and `]`, in the order of writing or, `reversed`, the last first.
     pub(crate) fn write_array(&self, page: &mut Vec<u8>, reversed: bool) {
         page.push(b'[');

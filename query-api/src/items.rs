@@ -135,7 +135,7 @@ pub struct ListPage<T> {
     /// Of posts: what to give as `after` later on, to get what is newer than this page.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub newest: Option<String>,
-    /// Of comments: what to start the post's stream from.
+    /// Of comments: what to start the post's stream from. Of a home's newest posts: what to start the feed's from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stream_position: Option<String>,
 }

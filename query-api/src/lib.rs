@@ -57,6 +57,7 @@ pub struct Ports {
 pub fn router(ports: Ports, settings: Settings) -> Router {
     Router::new()
         .route("/v1/feed", get(posts::home))
+        .route("/v1/feed/stream", get(watch::feed))
         .route("/v1/me", get(me::me))
         .route("/v1/users/{id}/posts", get(posts::by_author))
         .route("/v1/posts/{id}", get(post::whole))

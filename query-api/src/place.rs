@@ -25,6 +25,12 @@ pub(crate) enum Reset {
     BeyondPresent,
     /// More has changed since than is worth telling one by one.
     TooManyChanges,
+    /// The viewer follows or blocks others than then, or posts came into the home other than as news.
+    RelationsChanged,
+    /// What had been held up has come late, below the position.
+    LateEffects,
+    /// Another build of the read model serves.
+    Rebuilt,
 }
 
 impl Reset {
@@ -36,6 +42,9 @@ impl Reset {
             Self::AnotherPartition => "another_partition",
             Self::BeyondPresent => "beyond_present",
             Self::TooManyChanges => "too_many_changes",
+            Self::RelationsChanged => "relations_changed",
+            Self::LateEffects => "late_effects",
+            Self::Rebuilt => "rebuilt",
         }
     }
 }

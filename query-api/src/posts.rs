@@ -16,6 +16,7 @@ use crate::api::{Api, ENGAGEMENT_OF_POSTS, Reads, TIMELINES_WHOLE};
 use crate::feed::{List, Walk};
 use crate::hydrate::WrittenPosts;
 use crate::lists::BothWays;
+use crate::stream::Present;
 
 /// What lists of posts are made from: who follows whom, who wrote what, and the numbers.
 const READS: Reads = &[TIMELINES_WHOLE, ENGAGEMENT_OF_POSTS];
@@ -34,7 +35,12 @@ pub(crate) async fn home(
     let scope = format!("home:{}", actor.user);
     let from = params.walk(&api, &scope)?;
     let consistency = api.wait(&headers, READS).await?;
-    let page = page(&api, Some(actor.user), List::Home(actor.user), &scope, from, params.limit.get()).await?;
+    // The stream's position before the rows: what comes in between, the stream tells, too.
+    let present = match from {
+        Walk::NEWEST | Walk::After(_) => Some(Present::of(&api.streams, actor.user).await?),
+        Walk::Before(_) => None,
+    };
+    let page = page(&api, Some(actor.user), List::Home(actor.user), &scope, from, params.limit.get(), present).await?;
     Ok(api.json(page, consistency))
 }
 
@@ -64,11 +70,11 @@ pub(crate) async fn by_author(
         followers_only = relation.following;
     }
     let list = List::Author { author, followers_only };
-    let page = page(&api, viewer, list, &scope, from, params.limit.get()).await?;
+    let page = page(&api, viewer, list, &scope, from, params.limit.get(), None).await?;
     Ok(api.json(page, consistency))
 }
 
-/// A page as it is sent.
+/// A page as it is sent; with where the viewer's feed stream starts from, if that is to be `present`.
 async fn page(
     api: &Api,
     viewer: Option<UserId>,
@@ -76,14 +82,18 @@ async fn page(
     scope: &str,
     from: Walk,
     limit: usize,
+    present: Option<Present>,
 ) -> Result<Vec<u8>, Problem> {
     let mut written = WrittenPosts::default();
     let mut next = Some(from);
+    let (mut mark, mut listed) = (None, Vec::new());
     for _ in 0..ROUNDS {
         let Some(walk) = next else { break };
         let missing = limit - written.len();
         let page = api.feed.page(list, walk, missing).await?;
         next = page.next;
+        mark = mark.or(page.mark);
+        listed.extend(page.entries.iter().map(|listed| listed.entry));
         let before = written.len();
         written.add(&api.ports, viewer, &page.entries).await?;
         let dropped = page.entries.len() - (written.len() - before);
@@ -111,6 +121,10 @@ async fn page(
     let written =
         written.and_then(|()| newest.map_or(Ok(()), |newest| write!(body, r#","newest":"{}""#, cursor(newest))));
     written.map_err(|error| Problem::internal(&error))?;
+    if let (Some(viewer), Some(present), Some(mark)) = (viewer, present, mark) {
+        let position = present.position(&api.streams, mark, &listed).seal(&api.cursors, viewer);
+        write!(body, r#","stream_position":"{position}""#).map_err(|error| Problem::internal(&error))?;
+    }
     body.push(b'}');
     Ok(body)
 }

@@ -1,55 +1,64 @@
-//! Live streams of posts (`text/event-stream`): comments at once, likes gathered, resumed exactly.
+//! Live streams (`text/event-stream`) of posts and of feeds: what happens is told at once, and resumed exactly.
 //!
-//! `hub` has one subscription per post, `client` one state per connection, `missed` reads what a client has missed,
-//! `event` is how it looks on the wire. L1 a resumed stream gets every later change once, or `reset`. L2 a stream
-//! never sends what is not newer than what it has sent.
+//! Of a post: `hub` has one subscription per post, `client` one state per connection, `missed` reads what a client has
+//! missed. Of a feed: `feed` has one state per connection, `feed::position` is what its ids are made of, `feed::hot` has
+//! one subscription per hot author. `event` is how it all looks on the wire. L1 a resumed stream gets every later change
+//! once, or `reset`. L2 a stream never sends what is not newer than what it has sent.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use adapters::StoreError;
-use adapters::checkpoints::Checkpoints;
-use adapters::content::Content;
-use adapters::event_log::EventLog;
-use adapters::live::Live;
-use adapters::views::Views;
+use adapters::checkpoints::TIMELINES;
+use adapters::http::cursor::Cursors;
 use bytes::Bytes;
-use domain::PostId;
+use domain::{PostId, UserId};
 use futures::Stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::Ports;
+use crate::feed::Feed;
 use client::Client;
 pub(crate) use client::Watcher;
+use feed::FeedClient;
+#[cfg(test)]
+pub(crate) use feed::FeedPosition;
+pub(crate) use feed::Present;
+use feed::hot::HotAuthors;
 use hub::Hub;
 use missed::Sources;
 
 mod client;
 mod event;
+mod feed;
 mod hub;
 mod missed;
 
 /// All that streams of this process share.
 pub(crate) struct Streams {
-    content: Arc<dyn Content>,
-    event_log: Arc<dyn EventLog>,
-    views: Arc<dyn Views>,
-    checkpoints: Arc<dyn Checkpoints>,
-    live: Arc<dyn Live>,
+    ports: Ports,
+    feed: Feed,
+    cursors: Cursors,
+    shutdown: CancellationToken,
     hub: Arc<Hub>,
+    hot: Arc<HotAuthors>,
+    /// Told when a parked lane of `timelines` drains: one task looks at all progress, not every stream.
+    drains: OnceLock<watch::Receiver<u64>>,
     places: Arc<Semaphore>,
 }
 
 impl Streams {
     /// Over these stores, at most `limit` at a time, until `shutdown`.
-    pub(crate) fn new(ports: &Ports, limit: usize, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(ports: &Ports, cursors: Cursors, limit: usize, shutdown: CancellationToken) -> Self {
         Self {
-            content: ports.content.clone(),
-            event_log: ports.event_log.clone(),
-            views: ports.views.clone(),
-            checkpoints: ports.checkpoints.clone(),
-            live: ports.live.clone(),
-            hub: Arc::new(Hub::new(ports.content.clone(), ports.live.clone(), shutdown)),
+            ports: ports.clone(),
+            feed: Feed::of(ports),
+            cursors,
+            hub: Arc::new(Hub::new(ports.content.clone(), ports.live.clone(), shutdown.clone())),
+            hot: Arc::new(HotAuthors::new(ports.live.clone(), shutdown.clone())),
+            shutdown,
+            drains: OnceLock::new(),
             places: Arc::new(Semaphore::new(limit)),
         }
     }
@@ -59,7 +68,7 @@ impl Streams {
         self.places.clone().try_acquire_owned().ok()
     }
 
-    /// Opens a stream, from `last_event_id` if the client has seen one; `None` if there is nothing for it to see.
+    /// Opens a post's stream, from `last_event_id` if the client has seen one; `None` if there is nothing for it to see.
     pub(crate) async fn open(
         self: &Arc<Self>,
         permit: OwnedSemaphorePermit,
@@ -73,8 +82,43 @@ impl Streams {
         }))
     }
 
+    /// Opens the stream of `viewer`'s feed, from `last_event_id` if the client has seen one.
+    pub(crate) async fn open_feed(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        viewer: UserId,
+        remaining: Option<Duration>,
+        last_event_id: Option<&str>,
+    ) -> Result<impl Stream<Item = Bytes> + Send + 'static, StoreError> {
+        let connect = FeedClient::connect(self.clone(), permit, viewer, remaining, last_event_id);
+        let client = Box::new(Box::pin(connect).await?);
+        Ok(futures::stream::unfold(client, |mut client| async move { client.next().await.map(|text| (text, client)) }))
+    }
+
     fn sources(&self) -> Sources<'_> {
-        Sources { content: self.content.as_ref(), views: self.views.as_ref(), checkpoints: self.checkpoints.as_ref() }
+        let Ports { content, views, checkpoints, .. } = &self.ports;
+        Sources { content: content.as_ref(), views: views.as_ref(), checkpoints: checkpoints.as_ref() }
+    }
+
+    fn drains(&self) -> watch::Receiver<u64> {
+        let begin = || {
+            let mut progress = self.ports.checkpoints.progress();
+            let present = progress.borrow_and_update().drains(TIMELINES);
+            let (told, drains) = watch::channel(present);
+            let shutdown = self.shutdown.clone();
+            tokio::spawn(async move {
+                loop {
+                    tokio::select! {
+                        () = shutdown.cancelled() => return,
+                        changed = progress.changed() => if changed.is_err() { return },
+                    }
+                    let present = progress.borrow_and_update().drains(TIMELINES);
+                    told.send_if_modified(|known| std::mem::replace(known, present) != present);
+                }
+            });
+            drains
+        };
+        self.drains.get_or_init(begin).clone()
     }
 }
 
@@ -83,5 +127,10 @@ impl Streams {
     /// How many posts are watched here.
     pub(crate) fn watched_posts(&self) -> usize {
         self.hub.posts()
+    }
+
+    /// How many hot authors are listened to here.
+    pub(crate) fn hot_authors(&self) -> usize {
+        self.hot.authors()
     }
 }

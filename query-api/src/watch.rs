@@ -1,4 +1,5 @@
-//! `GET /v1/posts/{id}/stream`: who may open a stream, and from where. What it then tells is [`crate::stream`]'s.
+//! `GET /v1/posts/{id}/stream` and `GET /v1/feed/stream`: who may open a stream, and from where. What it then tells is
+//! [`crate::stream`]'s.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,10 +11,12 @@ use adapters::http::problem::{Code, Problem};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use domain::PostId;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::Api;
 use crate::stream::Watcher;
@@ -24,14 +27,14 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// What browsers send when they come back.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The query string: what pages give that have loaded a post and know its `stream_position`.
+/// The query string: what pages give that have loaded a post or a feed and know its `stream_position`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct From {
     last_event_id: Option<String>,
 }
 
-/// Opens the stream.
+/// Opens a post's stream.
 pub(crate) async fn post(
     State(api): State<Api>,
     viewer: Viewer,
@@ -39,23 +42,52 @@ pub(crate) async fn post(
     headers: HeaderMap,
     Params(from): Params<From>,
 ) -> Result<Response, Problem> {
-    let permit = api.streams.enter().ok_or_else(|| Problem::from(Code::Overloaded).retry_after(RETRY_AFTER))?;
-    // The header is the newer: browsers come back to the same address and add it. Whatever its bytes, it is a
-    // position or it is not.
+    let permit = enter(&api)?;
+    let last_event_id = last_event_id(&headers, from);
+    let watcher = Watcher { user: viewer.user(), remaining: remaining(&viewer) };
+    let stream = api.streams.open(permit, watcher, post, last_event_id.as_deref()).await?;
+    Ok(answer(stream.ok_or(Code::NotFound)?))
+}
+
+/// Opens the stream of one's own feed.
+pub(crate) async fn feed(
+    State(api): State<Api>,
+    viewer: Viewer,
+    headers: HeaderMap,
+    Params(from): Params<From>,
+) -> Result<Response, Problem> {
+    let user = viewer.user().ok_or(Code::Unauthenticated)?;
+    let permit = enter(&api)?;
+    let last_event_id = last_event_id(&headers, from);
+    let stream = api.streams.open_feed(permit, user, remaining(&viewer), last_event_id.as_deref()).await?;
+    Ok(answer(stream))
+}
+
+fn enter(api: &Api) -> Result<OwnedSemaphorePermit, Problem> {
+    api.streams.enter().ok_or_else(|| Problem::from(Code::Overloaded).retry_after(RETRY_AFTER))
+}
+
+/// The header is the newer: browsers come back to the same address and add it. Whatever its bytes, it is a position or
+/// it is not.
+fn last_event_id(headers: &HeaderMap, from: From) -> Option<String> {
     let header = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let last_event_id = header.or(from.last_event_id);
-    let remaining = viewer.expires().map(|expires| {
+    header.or(from.last_event_id)
+}
+
+/// How much longer the access token is good.
+fn remaining(viewer: &Viewer) -> Option<Duration> {
+    viewer.expires().map(|expires| {
         let millis = expires.as_millis().saturating_sub(now().as_millis());
         Duration::from_millis(u64::try_from(millis).unwrap_or_default())
-    });
-    let watcher = Watcher { user: viewer.user(), remaining };
-    let stream = api.streams.open(permit, watcher, post, last_event_id.as_deref()).await?;
-    let stream = stream.ok_or(Code::NotFound)?;
+    })
+}
+
+fn answer(stream: impl Stream<Item = Bytes> + Send + 'static) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         // Proxies that gather answers before they pass them on would hold back every event.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    Ok((headers, Body::from_stream(stream.map(Ok::<_, Infallible>))).into_response())
+    (headers, Body::from_stream(stream.map(Ok::<_, Infallible>))).into_response()
 }

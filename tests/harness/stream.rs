@@ -28,6 +28,8 @@ pub struct Told {
 struct History {
     told: Vec<Told>,
     last_id: Option<String>,
+    /// The id that the first connection was opened from.
+    first_id: Option<String>,
     ended: bool,
 }
 
@@ -46,10 +48,26 @@ impl Watching {
     /// # Panics
     /// When it is refused.
     pub async fn post(client: &Client, post: &str, last_event_id: Option<&str>) -> Self {
+        Self::open(client, format!("/v1/posts/{post}/stream"), last_event_id).await
+    }
+
+    /// Opens the stream of the client's feed from `last_event_id`, or from now.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn feed(client: &Client, last_event_id: Option<&str>) -> Self {
+        Self::open(client, "/v1/feed/stream".to_owned(), last_event_id).await
+    }
+
+    async fn open(client: &Client, path: String, last_event_id: Option<&str>) -> Self {
         let mut watching = Self {
             client: client.clone(),
-            path: format!("/v1/posts/{post}/stream"),
-            history: watch::Sender::new(History { last_id: last_event_id.map(str::to_owned), ..History::default() }),
+            path,
+            history: watch::Sender::new(History {
+                last_id: last_event_id.map(str::to_owned),
+                first_id: last_event_id.map(str::to_owned),
+                ..History::default()
+            }),
             connection: None,
         };
         watching.resume().await.unwrap_or_else(|answer| panic!("no stream: {}", answer.shown()));
@@ -64,7 +82,7 @@ impl Watching {
     /// # Panics
     /// When the connection breaks.
     pub async fn resume(&mut self) -> Result<(), Answer> {
-        self.cut();
+        self.end().await;
         let mut request = self.client.request(Method::GET, &self.path).header("accept", "text/event-stream");
         if let Some(id) = &self.history.borrow().last_id {
             request = request.header("last-event-id", id);
@@ -91,8 +109,28 @@ impl Watching {
 
     /// Breaks the connection, as a lost network does.
     pub fn cut(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(connection) = &self.connection {
             connection.abort();
+        }
+    }
+
+    /// Breaks the connection, so early that the last `count` events had not arrived yet.
+    pub async fn cut_before(&mut self, count: usize) {
+        self.end().await;
+        self.history.send_modify(|history| {
+            history.told.truncate(history.told.len().saturating_sub(count));
+            let last_id = history.told.iter().rev().find_map(|told| told.id.clone());
+            if count > 0 {
+                history.last_id = last_id.or_else(|| history.first_id.clone());
+            }
+        });
+    }
+
+    /// What the connection was just taking in counts: the last id is of what was told.
+    async fn end(&mut self) {
+        self.cut();
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.await;
         }
     }
 

@@ -105,7 +105,22 @@ impl TimelinesPort for Failing {
         self.perhaps(self.inner.authors(generation, authors, span, limit)).await
     }
 
-    async fn write_homes(&self, generation: Generation, owners: &[UserId], entry: Entry) -> Result<(), StoreError> {
+    async fn authors_since(
+        &self,
+        generation: Generation,
+        authors: &[UserId],
+        after: &[i64],
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.perhaps(self.inner.authors_since(generation, authors, after, limit)).await
+    }
+
+    async fn write_homes(
+        &self,
+        generation: Generation,
+        owners: &[UserId],
+        entry: Entry,
+    ) -> Result<Vec<UserId>, StoreError> {
         self.perhaps(self.inner.write_homes(generation, owners, entry)).await
     }
 
@@ -123,6 +138,16 @@ impl TimelinesPort for Failing {
 
     async fn home(&self, generation: Generation, owner: UserId, span: Span, limit: usize) -> Result<Home, StoreError> {
         self.perhaps(self.inner.home(generation, owner, span, limit)).await
+    }
+
+    async fn home_since(
+        &self,
+        generation: Generation,
+        owner: UserId,
+        after: &[i64],
+        limit: usize,
+    ) -> Result<Home, StoreError> {
+        self.perhaps(self.inner.home_since(generation, owner, after, limit)).await
     }
 
     async fn scan_authors(

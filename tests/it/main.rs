@@ -12,6 +12,8 @@ mod community;
 mod documents;
 mod faults;
 mod feed;
+mod feed_stream;
+mod feed_stream_model;
 mod fuzz;
 mod home_model;
 mod lifecycle;

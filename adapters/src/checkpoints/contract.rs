@@ -27,6 +27,7 @@ macro_rules! stamp {
                 events_wait_in_the_order_of_their_offsets,
                 parking_again_changes_nothing,
                 a_queue_drains_in_order_and_closes_when_empty,
+                whatever_leaves_a_queue_counts_as_a_drain,
                 lanes_builds_and_partitions_are_independent,
                 an_owner_finds_the_parked_lanes_of_its_partition,
             }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use domain::stream::BEFORE_FIRST;
 use domain::{Lane, LogId, Position, Topic};
 use tokio::sync::watch;
 
@@ -86,6 +87,9 @@ pub struct Progress {
     pub positions: HashMap<(String, Partition), i64>,
     /// Parked lanes, by projection and partition.
     pub parked: HashMap<(String, Partition), Vec<Lane>>,
+    /// How often events have left a parked lane's queue, by projection: so often did effects come later than the
+    /// positions say.
+    pub drains: HashMap<String, u64>,
 }
 
 impl Progress {
@@ -93,6 +97,25 @@ impl Progress {
     pub fn has_passed(&self, projection: &str, partition: Partition, offset: i64) -> bool {
         // The key is owned, so look-ups would allocate; there are few entries and fewer projections.
         self.positions.iter().any(|((name, at), done)| name == projection && *at == partition && *done >= offset)
+    }
+
+    /// Up to where `projection` has done each of the `partitions` of `topic`.
+    pub fn offsets(&self, projection: &str, topic: Topic, partitions: u16) -> Vec<i64> {
+        let mut offsets = vec![BEFORE_FIRST; usize::from(partitions)];
+        for ((name, at), done) in &self.positions {
+            if name == projection
+                && at.topic == topic
+                && let Some(offset) = offsets.get_mut(usize::from(at.number))
+            {
+                *offset = *done;
+            }
+        }
+        offsets
+    }
+
+    /// How often events have left a queue of `projection`.
+    pub fn drains(&self, projection: &str) -> u64 {
+        self.drains.get(projection).copied().unwrap_or(0)
     }
 
     /// Whether `lane` is parked for `projection`.
@@ -141,7 +164,7 @@ pub trait Checkpoints: Send + Sync + 'static {
     ) -> Result<Vec<i64>, StoreError>;
 
     /// Takes events up to and including `offset` out of a lane's queue once they are applied; an empty queue closes.
-    /// Answers whether it closed.
+    /// Answers whether it closed. If there were such events, this counts as a drain.
     ///
     /// # Errors
     /// [`StoreError::Overtaken`] if `epoch` is no longer the partition's.

@@ -108,13 +108,10 @@ impl Checkpoints for SqliteCheckpoints {
         self.read_models
             .write_then(
                 move |connection| rows::unpark(connection, build, epoch, partition, &lane, offset),
-                move |closed| {
-                    if *closed {
-                        known.note_drained(build, partition, &drained);
-                    }
-                },
+                move |unparked| known.note_unparked(build, partition, &drained, *unparked),
             )
             .await
+            .map(|unparked| unparked.closed)
     }
 
     async fn parked(&self, build: Build) -> Result<Vec<(Partition, ParkedLane)>, StoreError> {

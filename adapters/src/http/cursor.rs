@@ -14,8 +14,8 @@ use crate::secrets::Secrets;
 
 /// Bytes of the digest that travel: enough that nobody hits one by trying.
 const DIGEST: usize = 12;
-/// Longest value.
-const LONGEST: usize = 64;
+/// Longest value. A feed's stream position names partitions and posts; others are a few bytes.
+const LONGEST: usize = 4096;
 
 /// Gives out cursors and reads them back.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ impl Cursors {
         Self { mac: Hmac::new((&*block).into()) }
     }
 
-    /// A cursor of the list `scope` (its kind and whose it is, for example `home:<user>`) at `value`, at most 64 bytes.
+    /// A cursor of the list `scope` (its kind and whose it is, for example `home:<user>`) at `value`, at most 4096 bytes.
     pub fn seal(&self, scope: &str, value: &[u8]) -> String {
         debug_assert!(value.len() <= LONGEST, "a cursor of {} bytes would not be read back", value.len());
         let mut bytes = value.to_vec();

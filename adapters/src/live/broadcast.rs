@@ -61,6 +61,19 @@ impl Live for BroadcastLive {
         Ok(())
     }
 
+    async fn publish_to_each(&self, channels: Vec<Channel>, message: Message) -> Result<(), StoreError> {
+        let senders = self.channels.read();
+        // Most homes have nobody looking at them.
+        if senders.is_empty() {
+            return Ok(());
+        }
+        let message = Arc::new(message);
+        for sender in channels.iter().filter_map(|channel| senders.get(channel)) {
+            let _ = sender.send(Arc::clone(&message));
+        }
+        Ok(())
+    }
+
     async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, StoreError> {
         let mut senders = self.channels.write();
         let sender = senders.entry(channel).or_insert_with(|| broadcast::Sender::new(self.capacity));

@@ -18,6 +18,7 @@ macro_rules! stamp {
             every_subscriber_gets_every_message,
             what_was_published_before_does_not_arrive,
             channels_are_independent,
+            one_message_goes_to_many_channels,
             whoever_is_too_slow_is_told_and_goes_on,
             whoever_leaves_takes_nothing_along,
             subscriptions_end_with_the_port,
@@ -86,12 +87,29 @@ pub(crate) async fn channels_are_independent(live: Arc<dyn Live>) {
     let mut one = live.subscribe(post(1)).await.unwrap();
     let mut other = live.subscribe(post(2)).await.unwrap();
     let mut viewer = live.subscribe(same_bytes).await.unwrap();
+    let mut home = live.subscribe(Channel::Home(UserId::from_parts(Timestamp::from_millis(1), [1; 10]))).await.unwrap();
     for (channel, position) in [(post(3), 0), (same_bytes, 1), (post(2), 2), (post(1), 3)] {
         live.publish(channel, vec![message(position)]).await.unwrap();
     }
+    live.publish(Channel::Home(UserId::from_parts(Timestamp::from_millis(1), [1; 10])), vec![message(4)])
+        .await
+        .unwrap();
     expect(viewer.as_mut(), [1]).await;
+    expect(home.as_mut(), [4]).await;
     expect(other.as_mut(), [2]).await;
     expect(one.as_mut(), [3]).await;
+}
+
+pub(crate) async fn one_message_goes_to_many_channels(live: Arc<dyn Live>) {
+    let mut one = live.subscribe(post(1)).await.unwrap();
+    let mut other = live.subscribe(post(2)).await.unwrap();
+    let mut third = live.subscribe(post(3)).await.unwrap();
+    live.publish_to_each(vec![post(1), post(9), post(2)], message(1)).await.unwrap();
+    live.publish_to_each(Vec::new(), message(2)).await.unwrap();
+    live.publish_to_each(vec![post(3), post(2)], message(3)).await.unwrap();
+    expect(one.as_mut(), [1]).await;
+    expect(other.as_mut(), [1, 3]).await;
+    expect(third.as_mut(), [3]).await;
 }
 
 pub(crate) async fn whoever_is_too_slow_is_told_and_goes_on(live: Arc<dyn Live>) {

@@ -21,6 +21,10 @@ pub enum Channel {
     Post(PostId),
     /// What changes for a person as a reader: their relations.
     Viewer(UserId),
+    /// What comes into a person's home.
+    Home(UserId),
+    /// What an author publishes who is not fanned out.
+    Author(UserId),
 }
 
 impl std::fmt::Display for Channel {
@@ -28,6 +32,8 @@ impl std::fmt::Display for Channel {
         match self {
             Self::Post(post) => write!(f, "post:{post}"),
             Self::Viewer(user) => write!(f, "viewer:{user}"),
+            Self::Home(user) => write!(f, "home:{user}"),
+            Self::Author(user) => write!(f, "author:{user}"),
         }
     }
 }
@@ -90,6 +96,13 @@ pub enum News {
     PostDeleted,
     /// The person's follows or blocks have changed.
     RelationChanged,
+    /// Somebody published. A hint: whether and what there is to tell is in the timelines.
+    NewPost {
+        /// The post.
+        post: PostId,
+        /// Who wrote it.
+        author: UserId,
+    },
 }
 
 /// What a subscription yields.
@@ -116,6 +129,9 @@ pub trait Subscription: Send {
 pub trait Live: Send + Sync + 'static {
     /// Tells whoever listens now.
     async fn publish(&self, channel: Channel, messages: Vec<Message>) -> Result<(), StoreError>;
+
+    /// Tells whoever listens to any of `channels` now.
+    async fn publish_to_each(&self, channels: Vec<Channel>, message: Message) -> Result<(), StoreError>;
 
     /// Begins to listen.
     async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, StoreError>;

@@ -25,6 +25,8 @@ pub struct AuthorEntry {
     pub post: PostId,
     /// Whether it was deleted: the row stays as a tombstone.
     pub deleted: bool,
+    /// Whether it comes from elsewhere with its original time: nobody is told that it is new. Not known of a deletion.
+    pub imported: bool,
     /// Sequence, in the post's stream, of the newest event in the row (`post.published` or `post.deleted`).
     pub sequence: u64,
     /// Where that event is in the posts topic.
@@ -42,7 +44,8 @@ pub struct Entry {
     pub author: UserId,
     /// Where `post.published` is in the posts topic.
     pub partition: u16,
-    /// Where `post.published` is in the partition.
+    /// Where `post.published` is in the partition; [`BEFORE_FIRST`](domain::stream::BEFORE_FIRST) of an imported post,
+    /// which is news to nobody.
     pub offset: i64,
 }
 
@@ -79,7 +82,7 @@ pub struct Home {
 ///
 /// Invariants: a home's mark never falls, and mark and rows are read at one moment; an author's row never goes back
 /// to an older sequence; every write is idempotent. The log may hold `post.published` twice: of a home's row the lesser
-/// offset stays, whichever came first.
+/// offset stays, whichever came first. So (partition, offset) names a row of a home, whatever is delivered again.
 #[async_trait]
 pub trait Timelines: Send + Sync + 'static {
     /// Writes rows of authors' timelines; one that is not newer than what is stored changes nothing.
@@ -94,8 +97,23 @@ pub trait Timelines: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError>;
 
-    /// Puts one post into many homes.
-    async fn write_homes(&self, generation: Generation, owners: &[UserId], entry: Entry) -> Result<(), StoreError>;
+    /// What the authors have published above the offsets `after`, by partition (a partition that it does not reach
+    /// counts from the beginning), without the deleted and the imported: at most `limit` entries, in any order.
+    async fn authors_since(
+        &self,
+        generation: Generation,
+        authors: &[UserId],
+        after: &[i64],
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError>;
+
+    /// Puts one post into many homes. Answers the owners whose homes did without, because they end above it.
+    async fn write_homes(
+        &self,
+        generation: Generation,
+        owners: &[UserId],
+        entry: Entry,
+    ) -> Result<Vec<UserId>, StoreError>;
 
     /// Puts many posts into one home.
     async fn fill_home(&self, generation: Generation, owner: UserId, entries: &[Entry]) -> Result<(), StoreError>;
@@ -109,6 +127,16 @@ pub trait Timelines: Send + Sync + 'static {
 
     /// The home's mark and at most `limit` of its rows in the span.
     async fn home(&self, generation: Generation, owner: UserId, span: Span, limit: usize) -> Result<Home, StoreError>;
+
+    /// The home's mark and, newest first, at most `limit` of its rows above the offsets `after`, by partition (a
+    /// partition that it does not reach counts from the beginning).
+    async fn home_since(
+        &self,
+        generation: Generation,
+        owner: UserId,
+        after: &[i64],
+        limit: usize,
+    ) -> Result<Home, StoreError>;
 
     /// For `verify`: rows of authors' timelines by author and post, tombstones too, above `after`.
     async fn scan_authors(

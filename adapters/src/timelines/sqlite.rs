@@ -54,7 +54,34 @@ impl Timelines for SqliteTimelines {
         Ok(merge.into_entries())
     }
 
-    async fn write_homes(&self, generation: Generation, owners: &[UserId], entry: Entry) -> Result<(), StoreError> {
+    async fn authors_since(
+        &self,
+        generation: Generation,
+        authors: &[UserId],
+        after: &[i64],
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut authors = authors.to_vec();
+        authors.sort_unstable();
+        authors.dedup();
+        let mut entries = Vec::new();
+        for some in authors.chunks(AUTHORS_AT_ONCE) {
+            let missing = limit - entries.len();
+            let found = self.db.read(|connection| authors::since(connection, generation, some, after, missing)).await?;
+            entries.extend(found);
+            if entries.len() == limit {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    async fn write_homes(
+        &self,
+        generation: Generation,
+        owners: &[UserId],
+        entry: Entry,
+    ) -> Result<Vec<UserId>, StoreError> {
         let owners = owners.to_vec();
         self.db.write(move |connection| homes::write(connection, generation, &owners, entry)).await
     }
@@ -79,6 +106,16 @@ impl Timelines for SqliteTimelines {
 
     async fn home(&self, generation: Generation, owner: UserId, span: Span, limit: usize) -> Result<Home, StoreError> {
         self.db.read(|connection| homes::read(connection, generation, owner, span, limit)).await
+    }
+
+    async fn home_since(
+        &self,
+        generation: Generation,
+        owner: UserId,
+        after: &[i64],
+        limit: usize,
+    ) -> Result<Home, StoreError> {
+        self.db.read(|connection| homes::since(connection, generation, owner, after, limit)).await
     }
 
     async fn scan_authors(

@@ -40,6 +40,7 @@ macro_rules! stamp {
                 an_edge_never_goes_back_to_an_older_sequence,
                 followers_and_followed_are_paged_by_id,
                 blocks_are_found_from_both_ends,
+                stamps_are_never_the_same_again,
                 authors_stay_hot,
                 generations_are_independent,
                 edges_are_scanned_in_the_order_of_their_keys,

@@ -288,6 +288,13 @@ pub trait Views: Send + Sync + 'static {
     /// Everybody whom a block, either way, keeps apart from `user`.
     async fn blocked_with(&self, generation: Generation, user: UserId) -> Result<Vec<UserId>, StoreError>;
 
+    /// The number that [`Self::renew_stamps`] gave `user` last; 0 where it never did.
+    async fn relations_stamp(&self, generation: Generation, user: UserId) -> Result<i64, StoreError>;
+
+    /// Gives each of `users` another number than they ever had. Called *after* the change that it stands for: whoever
+    /// reads number and feed in this order and finds the same number later has missed no change.
+    async fn renew_stamps(&self, generation: Generation, users: &[UserId]) -> Result<(), StoreError>;
+
     /// Marks authors as hot: their posts are merged by readers from now on, and for ever.
     async fn mark_hot(&self, generation: Generation, authors: &[UserId]) -> Result<(), StoreError>;
 

@@ -125,6 +125,15 @@ impl Views for SqliteViews {
         self.db.read(|connection| edges::blocked_with(connection, generation, user)).await
     }
 
+    async fn relations_stamp(&self, generation: Generation, user: UserId) -> Result<i64, StoreError> {
+        self.db.read(|connection| edges::stamp(connection, generation, user)).await
+    }
+
+    async fn renew_stamps(&self, generation: Generation, users: &[UserId]) -> Result<(), StoreError> {
+        let users = users.to_vec();
+        self.db.write(move |connection| edges::renew_stamps(connection, generation, &users)).await
+    }
+
     async fn mark_hot(&self, generation: Generation, authors: &[UserId]) -> Result<(), StoreError> {
         let authors = authors.to_vec();
         self.db.write(move |connection| edges::mark_hot(connection, generation, &authors)).await

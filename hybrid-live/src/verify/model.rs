@@ -9,7 +9,7 @@ use adapters::codec::{Codec, OpenError};
 use adapters::event_log::{EventLog, Logged, Record, partition_of};
 use domain::reference::Reference;
 use domain::stream::BEFORE_FIRST;
-use domain::{Event, Lane, Position, PostId, Topic, UserId};
+use domain::{Event, Lane, Position, PostId, Topic, UserId, post};
 
 use crate::progress::{Progress, Unit};
 
@@ -42,6 +42,8 @@ pub(super) struct Model {
     pub(super) ever_followed: HashMap<UserId, usize>,
     /// Where the newest event about each post is, its comments and reactions included, repeats too.
     pub(super) newest: HashMap<PostId, i64>,
+    /// Posts that were imported: homes hold them at no offset, because they are news to nobody.
+    pub(super) imported: HashSet<PostId>,
     /// How many events it has read.
     pub(super) events: u64,
     /// Events that the log should not hold, the first of them.
@@ -60,6 +62,7 @@ impl Model {
             ever: HashSet::new(),
             ever_followed: HashMap::new(),
             newest: HashMap::new(),
+            imported: HashSet::new(),
             events: 0,
             faults: Vec::new(),
             fault_count: 0,
@@ -138,6 +141,11 @@ impl Model {
         if let Some(post) = post_of(&envelope.event) {
             let newest = self.newest.entry(post).or_insert(BEFORE_FIRST);
             *newest = position.offset.max(*newest);
+        }
+        if let Event::Post(post::Event::Published(published)) = &envelope.event
+            && published.imported
+        {
+            self.imported.insert(published.post);
         }
         Ok(self.reference.apply(&envelope, position.offset).map_err(|inconsistency| inconsistency.to_string()))
     }

@@ -7,12 +7,13 @@ use std::collections::HashSet;
 use adapters::StoreError;
 use adapters::checkpoints::Generation;
 use adapters::timelines::{Entry, Order, Span};
+use adapters::views::RelationView;
 use domain::{PostId, UserId};
 
 use super::{Candidates, Feed, Walk};
 
 /// Followed authors whose timelines are merged in one call.
-const AUTHORS_AT_ONCE: usize = 1_000;
+pub(super) const AUTHORS_AT_ONCE: usize = 1_000;
 
 impl Feed {
     /// At most `limit` candidates of `viewer`'s home, next in the walk.
@@ -46,24 +47,24 @@ impl Feed {
             Walk::Before(below) => {
                 let missing = limit - merged.len();
                 if missing == 0 || home.mark == PostId::MIN {
-                    return Ok(Candidates::new(merged, limit));
+                    return Ok(Candidates::new(merged, limit).with_mark(home.mark));
                 }
                 *pulling = true;
                 let below = below.min(just_above(home.mark));
                 let pulled = self.pull(generation, viewer, Walk::Before(below).span(), missing).await?;
                 merged.extend(pulled);
-                Ok(Candidates::new(merged, limit))
+                Ok(Candidates::new(merged, limit).with_mark(home.mark))
             }
             Walk::After(above) => {
                 if home.mark <= above {
-                    return Ok(Candidates::new(merged, limit));
+                    return Ok(Candidates::new(merged, limit).with_mark(home.mark));
                 }
                 // What is stored is above the mark; between the cursor and the mark comes first.
                 let span = Span { above, below: just_above(home.mark), order: Order::OldestFirst };
                 let mut pulled = self.pull(generation, viewer, span, limit).await?;
                 merged.truncate(limit - pulled.len());
                 pulled.extend(merged);
-                Ok(Candidates::new(pulled, limit))
+                Ok(Candidates::new(pulled, limit).with_mark(home.mark))
             }
         }
     }
@@ -85,7 +86,7 @@ impl Feed {
         let followed: HashSet<UserId> = authors
             .into_iter()
             .zip(relations)
-            .filter(|(_, relation)| relation.following && !relation.is_blocked())
+            .filter(|(_, relation)| is_read(relation))
             .map(|(author, _)| author)
             .collect();
         candidates.entries.retain(|entry| entry.author == viewer || followed.contains(&entry.author));
@@ -126,6 +127,12 @@ impl Feed {
             }
         }
     }
+}
+
+/// Whether a home shows the posts of somebody whom its owner is this to: the one place that says so, for pages, streams
+/// and counts.
+fn is_read(relation: &RelationView) -> bool {
+    relation.following && !relation.is_blocked()
 }
 
 /// Adds `more` to `entries`, both in `order`, without doubles, and keeps the first `limit`.

@@ -80,14 +80,14 @@ impl Client {
         post: PostId,
         last_event_id: Option<&str>,
     ) -> Result<Option<Self>, StoreError> {
-        let place = Place::of(post, streams.event_log.as_ref());
+        let place = Place::of(post, streams.ports.event_log.as_ref());
         // Listen for changes of relations before looking at them, or one could slip between.
         let signals = match watcher.user {
-            Some(user) => Some((user, streams.live.subscribe(Channel::Viewer(user)).await?)),
+            Some(user) => Some((user, streams.ports.live.subscribe(Channel::Viewer(user)).await?)),
             None => None,
         };
-        let generation = streams.checkpoints.serving(TIMELINES).await?;
-        let (content, views) = (streams.content.as_ref(), streams.views.as_ref());
+        let generation = streams.ports.checkpoints.serving(TIMELINES).await?;
+        let (content, views) = (streams.ports.content.as_ref(), streams.ports.views.as_ref());
         let (author, visibility) = match find_post(content, views, generation, watcher.user, post).await? {
             Found::Post(found) => (found.author, Some(found.visibility)),
             // Whoever resumes has seen the post and is told that it is gone.
@@ -246,8 +246,8 @@ impl Client {
         let Some(viewer) = &mut self.viewer else { return Ok(None) };
         // One look answers all that has been said until now: much-followed people hear of many changes.
         while let Some(Some(_)) = viewer.signals.next().now_or_never() {}
-        let generation = self.streams.checkpoints.serving(TIMELINES).await?;
-        let views = self.streams.views.as_ref();
+        let generation = self.streams.ports.checkpoints.serving(TIMELINES).await?;
+        let views = self.streams.ports.views.as_ref();
         let allowed = match self.visibility {
             Some(visibility) => may_see(views, generation, Some(viewer.user), self.author, visibility).await?,
             None => !relation(views, generation, Some(viewer.user), self.author).await?.is_blocked(),
@@ -264,7 +264,7 @@ impl Drop for Client {
     }
 }
 
-async fn expiry(expires: &mut Option<Pin<Box<Sleep>>>) {
+pub(super) async fn expiry(expires: &mut Option<Pin<Box<Sleep>>>) {
     match expires {
         Some(expires) => expires.await,
         None => std::future::pending().await,

@@ -1,9 +1,9 @@
-//! The events of a post's stream as they go over the wire (`text/event-stream`).
+//! The events of streams as they go over the wire (`text/event-stream`).
 
-use std::fmt::Write as _;
+use std::fmt::Display;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use domain::text::CommentText;
 use domain::{CommentId, Position, PostId, Timestamp};
 use serde::Serialize;
@@ -34,7 +34,7 @@ pub(super) enum Told {
 }
 
 impl Told {
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::NewComment(_) => "NEW_COMMENT",
             Self::CommentEdited { .. } => "COMMENT_EDITED",
@@ -48,17 +48,30 @@ impl Told {
 
     /// The event with the id from which a client that has seen it can go on; likes have none.
     pub(super) fn written(&self, id: Option<Position>) -> Bytes {
-        let mut text = String::with_capacity(256);
-        if let Some(id) = id {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "id: {id}");
-        }
-        let _ = write!(text, "event: {}\ndata: ", self.name());
-        // JSON has no line feed inside, so that one `data:` line holds it. Ids and checked texts always serialise.
-        text.push_str(&serde_json::to_string(self).unwrap_or_default());
-        text.push_str("\n\n");
-        text.into()
+        let id = id.map(|id| id.to_string());
+        event(self.name(), id.as_deref(), &self.data())
     }
+
+    /// As JSON. Ids and checked texts always serialise.
+    pub(super) fn data(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+/// An event whose data is JSON, which has no line feed inside, so that one `data:` line holds it.
+pub(super) fn event(name: &str, id: Option<&str>, data: &[u8]) -> Bytes {
+    let mut text = BytesMut::with_capacity(data.len() + 64 + id.map_or(0, str::len));
+    if let Some(id) = id {
+        for part in ["id: ", id, "\n"] {
+            text.extend_from_slice(part.as_bytes());
+        }
+    }
+    for part in ["event: ", name, "\ndata: "] {
+        text.extend_from_slice(part.as_bytes());
+    }
+    text.extend_from_slice(data);
+    text.extend_from_slice(b"\n\n");
+    text.freeze()
 }
 
 /// The first thing that a client gets.
@@ -68,7 +81,7 @@ pub(super) fn opening() -> Bytes {
 
 /// Tells a client where it is without telling it anything else: browsers remember the id and raise no event. A
 /// client that was cut off before its first event can so go on exactly.
-pub(super) fn bookmark(id: Position) -> Bytes {
+pub(super) fn bookmark(id: impl Display) -> Bytes {
     format!("id: {id}\n\n").into()
 }
 

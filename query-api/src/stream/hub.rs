@@ -33,7 +33,7 @@ const BATCH: usize = 64;
 /// Likes are gathered this long.
 const LIKES_EVERY: Duration = Duration::from_secs(2);
 /// A sign of life this often.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 
 /// What watchers get.
 #[derive(Debug)]
@@ -268,8 +268,8 @@ impl PostTask {
                 (None, Told::PostEdited { id: post, version, edited_at: Some(edited_at) })
             }
             News::PostDeleted => (None, Told::PostDeleted { id: post }),
-            // Likes are gathered; relations concern readers, not posts.
-            News::NewLike { .. } | News::RelationChanged => return None,
+            // Likes are gathered; relations and homes concern readers, not posts.
+            News::NewLike { .. } | News::RelationChanged | News::NewPost { .. } => return None,
         };
         let ends = matches!(told, Told::PostDeleted { .. });
         Some(Piece { position, author, text: told.written(Some(self.place.at(position))), ends })

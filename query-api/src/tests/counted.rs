@@ -115,6 +115,8 @@ counted! {
         followers(generation: Generation, author: UserId, after: Option<UserId>, limit: usize) -> Vec<UserId>, StoreError;
         following(generation: Generation, user: UserId, after: Option<UserId>, limit: usize) -> Vec<UserId>, StoreError;
         blocked_with(generation: Generation, user: UserId) -> Vec<UserId>, StoreError;
+        relations_stamp(generation: Generation, user: UserId) -> i64, StoreError;
+        renew_stamps(generation: Generation, users: &[UserId]) -> (), StoreError;
         mark_hot(generation: Generation, authors: &[UserId]) -> (), StoreError;
         hot(generation: Generation, authors: &[UserId]) -> Vec<UserId>, StoreError;
         hot_followed(generation: Generation, user: UserId) -> Vec<UserId>, StoreError;
@@ -129,11 +131,13 @@ counted! {
     Timelines {
         write_authors(generation: Generation, entries: &[AuthorEntry]) -> (), StoreError;
         authors(generation: Generation, authors: &[UserId], span: Span, limit: usize) -> Vec<Entry>, StoreError;
-        write_homes(generation: Generation, owners: &[UserId], entry: Entry) -> (), StoreError;
+        authors_since(generation: Generation, authors: &[UserId], after: &[i64], limit: usize) -> Vec<Entry>, StoreError;
+        write_homes(generation: Generation, owners: &[UserId], entry: Entry) -> Vec<UserId>, StoreError;
         fill_home(generation: Generation, owner: UserId, entries: &[Entry]) -> (), StoreError;
         raise_mark(generation: Generation, owner: UserId, mark: PostId) -> (), StoreError;
         trim(generation: Generation, owner: UserId, at: usize, to: usize) -> (), StoreError;
         home(generation: Generation, owner: UserId, span: Span, limit: usize) -> Home, StoreError;
+        home_since(generation: Generation, owner: UserId, after: &[i64], limit: usize) -> Home, StoreError;
         scan_authors(generation: Generation, after: Option<(UserId, PostId)>, limit: usize) -> Vec<AuthorEntry>, StoreError;
         scan_homes(generation: Generation, after: Option<(UserId, PostId)>, limit: usize) -> Vec<(UserId, Entry)>, StoreError;
     }

@@ -63,6 +63,13 @@ impl Live for ManualLive {
         Ok(())
     }
 
+    async fn publish_to_each(&self, channels: Vec<Channel>, message: Message) -> Result<(), StoreError> {
+        for channel in channels {
+            self.publish(channel, vec![message.clone()]).await?;
+        }
+        Ok(())
+    }
+
     async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, StoreError> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).entry(channel).or_default().push(sender);

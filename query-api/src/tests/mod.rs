@@ -2,6 +2,7 @@
 
 mod counted;
 mod feed;
+mod feed_streams;
 mod health;
 mod http_client;
 mod live;

@@ -316,7 +316,7 @@ async fn every_page_takes_a_constant_number_of_calls() {
     }
     let client = Client::new(&world);
     for (path, expected) in [
-        ("/v1/feed".to_owned(), 6),
+        ("/v1/feed".to_owned(), 7),
         (format!("/v1/users/{ada}/posts"), 5),
         (format!("/v1/posts/{post}/comments"), 5),
         (format!("/v1/posts/{post}/likes"), 4),

@@ -32,7 +32,7 @@ impl Told {
 
 pub(super) struct Watching {
     stream: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
-    buffer: String,
+    pub(super) buffer: String,
     pub(super) last_event_id: Option<String>,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn streams(world: &World) -> Arc<Streams> {
 }
 
 pub(super) fn streams_until(world: &World, shutdown: CancellationToken) -> Arc<Streams> {
-    Arc::new(Streams::new(&world.ports, 100_000, shutdown))
+    Arc::new(Streams::new(&world.ports, world.cursors.clone(), 100_000, shutdown))
 }
 
 impl World {
@@ -81,6 +81,14 @@ impl Watching {
         })
     }
 
+    /// The stream of a feed.
+    pub(super) async fn feed(streams: &Arc<Streams>, user: UserId, last_event_id: Option<&str>) -> Self {
+        let permit = streams.enter().unwrap();
+        let remaining = Some(Duration::from_secs(900));
+        let stream = streams.open_feed(permit, user, remaining, last_event_id).await.unwrap();
+        Self { stream: Box::pin(stream), buffer: String::new(), last_event_id: last_event_id.map(ToOwned::to_owned) }
+    }
+
     /// The next text, whatever it is; `None` at the end.
     pub(super) async fn text(&mut self) -> Option<Bytes> {
         self.stream.next().await
@@ -95,7 +103,7 @@ impl Watching {
                 match line.split_once(": ") {
                     Some(("id", id)) => {
                         self.last_event_id = Some(id.to_owned());
-                        told.id = Some(id.rsplit_once('-').unwrap().1.parse().unwrap());
+                        told.id = id.rsplit_once('-').and_then(|(_, offset)| offset.parse().ok());
                     }
                     Some(("event", event)) => told.event = event.to_owned(),
                     Some(("data", data)) => told.data = serde_json::from_str(data).unwrap(),

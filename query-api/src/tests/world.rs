@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use adapters::checkpoints::{Generation, SqliteCheckpoints};
+use adapters::checkpoints::{Build, Generation, Partition, SqliteCheckpoints, TIMELINES};
 use adapters::content::{Commit, Preview, Rendered, SqliteContent};
 use adapters::event_log::{Attributes, Record, SqliteEventLog};
+use adapters::http::cursor::Cursors;
 use adapters::live::{Channel, Live, Message, News};
+use adapters::secrets::Secrets;
 use adapters::sqlite::{Database, Durability, READ_MODELS, TRUTH};
 use adapters::timelines::{AuthorEntry, Entry, Order, Span, SqliteTimelines};
 use adapters::views::{
@@ -18,7 +20,7 @@ use domain::event::Schema;
 use domain::post::{Post, Text, Visibility};
 use domain::text::{CommentText, DisplayName, Markdown, Title, Username};
 use domain::user::User;
-use domain::{CommentId, CorrelationId, EventId, Lane, PostId, StreamId, Timestamp, Topic, UserId};
+use domain::{CommentId, CorrelationId, EventId, Lane, Position, PostId, StreamId, Timestamp, Topic, UserId};
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -28,11 +30,18 @@ use crate::Ports;
 use crate::feed::Feed;
 
 pub(super) const GENERATION: Generation = Generation::FIRST;
+pub(super) const PARTITIONS: u16 = 4;
+
+/// Where the log has what is at `offset`: all partitions share one count.
+pub(super) fn partition_of(offset: i64) -> u16 {
+    (offset % i64::from(PARTITIONS)) as u16
+}
 
 pub(super) struct World {
     pub(super) ports: Ports,
     pub(super) calls: Arc<Calls>,
     pub(super) live: Arc<ManualLive>,
+    pub(super) cursors: Cursors,
     millis: AtomicI64,
     random: AtomicU64,
     offset: AtomicI64,
@@ -50,7 +59,7 @@ impl World {
         let live = Arc::new(ManualLive::default());
         let ports = Ports {
             content: Arc::new(Counted::new(SqliteContent::open(truth.clone(), None).unwrap(), &calls)),
-            event_log: Arc::new(SqliteEventLog::open(truth.clone(), 4).await.unwrap()),
+            event_log: Arc::new(SqliteEventLog::open(truth.clone(), PARTITIONS).await.unwrap()),
             views: Arc::new(Counted::new(SqliteViews::new(read_models.clone()), &calls)),
             timelines: Arc::new(Counted::new(SqliteTimelines::new(read_models.clone()), &calls)),
             checkpoints: Arc::new(SqliteCheckpoints::open(read_models, truth).unwrap()),
@@ -60,6 +69,7 @@ impl World {
             ports,
             calls,
             live,
+            cursors: Cursors::new(&Secrets::load_or_create(&directory.path().join("secrets")).unwrap()),
             millis: AtomicI64::new(1_700_000_000_000),
             random: AtomicU64::new(0),
             offset: AtomicI64::new(0),
@@ -173,10 +183,52 @@ impl World {
     // The projection `timelines`.
 
     pub(super) async fn list(&self, author: UserId, post: PostId, homes: &[UserId]) {
-        let (partition, offset) = (0, self.next_offset());
-        let row = AuthorEntry { author, post, deleted: false, sequence: 1, partition, offset };
+        let offset = self.next_offset();
+        let entry = Entry { post, author, partition: partition_of(offset), offset };
+        self.list_author(entry).await;
+        self.list_homes(entry, homes).await;
+    }
+
+    /// The author's own timeline, which comes first.
+    pub(super) async fn list_author(&self, entry: Entry) {
+        let Entry { post, author, partition, offset } = entry;
+        let row = AuthorEntry { author, post, deleted: false, imported: false, sequence: 1, partition, offset };
         self.ports.timelines.write_authors(GENERATION, &[row]).await.unwrap();
-        self.ports.timelines.write_homes(GENERATION, homes, Entry { post, author, partition, offset }).await.unwrap();
+    }
+
+    /// Homes, and then the hints.
+    pub(super) async fn list_homes(&self, entry: Entry, homes: &[UserId]) {
+        self.ports.timelines.write_homes(GENERATION, homes, entry).await.unwrap();
+        let message =
+            Message { position: entry.offset, news: News::NewPost { post: entry.post, author: entry.author } };
+        self.live.publish_to_each(homes.iter().copied().map(Channel::Home).collect(), message).await.unwrap();
+    }
+
+    /// The projection's checkpoint: all effects up to `offset` are there.
+    pub(super) async fn done(&self, partition: u16, offset: i64) {
+        let build = Build { projection: TIMELINES, generation: GENERATION };
+        let place = Partition { topic: Topic::Posts, number: partition };
+        let epoch = self.ports.checkpoints.take(build, place).await.unwrap().epoch;
+        let position = Position { log: self.ports.event_log.id(), topic: Topic::Posts, partition, offset };
+        self.ports.checkpoints.save(build, epoch, position).await.unwrap();
+    }
+
+    /// The projection has caught up.
+    pub(super) async fn all_done(&self) {
+        let newest = self.offset.load(Ordering::Relaxed) - 1;
+        for partition in 0..PARTITIONS {
+            self.done(partition, newest).await;
+        }
+    }
+
+    /// A lane was parked and drains.
+    pub(super) async fn drain(&self) {
+        let build = Build { projection: TIMELINES, generation: GENERATION };
+        let place = Partition { topic: Topic::Posts, number: 0 };
+        let (checkpoints, lane) = (&self.ports.checkpoints, Lane::new("parked"));
+        let epoch = checkpoints.take(build, place).await.unwrap().epoch;
+        checkpoints.park(build, epoch, place, &lane, &[0], "stopped").await.unwrap();
+        checkpoints.unpark(build, epoch, place, &lane, 0).await.unwrap();
     }
 
     /// A public post, in the homes of the author's present followers and in the author's own.
@@ -197,6 +249,10 @@ impl World {
             homes.extend(self.ports.views.followers(GENERATION, author, None, 10_000).await.unwrap());
         }
         self.list(author, post, &homes).await;
+        if !fan_out {
+            let news = News::NewPost { post, author };
+            self.live.publish(Channel::Author(author), vec![Message { position: 0, news }]).await.unwrap();
+        }
         self.engage(post, |rows, offset| {
             rows.post.sequence = 1;
             rows.post.changed = offset;
@@ -207,6 +263,11 @@ impl World {
     }
 
     pub(super) async fn edge(&self, from: UserId, to: UserId, what: EdgeField) {
+        self.edge_silently(from, to, what).await;
+        self.relations_changed(from, to).await;
+    }
+
+    async fn edge_silently(&self, from: UserId, to: UserId, what: EdgeField) {
         let sequence = {
             let mut edges = self.edges.lock().unwrap();
             let sequence = edges.entry((from.min(to), from.max(to))).or_default();
@@ -214,20 +275,26 @@ impl World {
             *sequence
         };
         self.ports.views.write_edges(GENERATION, &[EdgeChange { from, to, what, sequence }]).await.unwrap();
+    }
+
+    /// The stamp and the word, after what they stand for.
+    async fn relations_changed(&self, from: UserId, to: UserId) {
+        self.ports.views.renew_stamps(GENERATION, &[from]).await.unwrap();
         for user in [from, to] {
-            let message = Message { position: sequence as i64, news: News::RelationChanged };
+            let message = Message { position: 0, news: News::RelationChanged };
             self.live.publish(Channel::Viewer(user), vec![message]).await.unwrap();
         }
     }
 
     /// The edge first, then the author's posts above the home's mark, as the projection does it.
     pub(super) async fn follow(&self, from: UserId, to: UserId) {
-        self.edge(from, to, EdgeField::Following(true)).await;
+        self.edge_silently(from, to, EdgeField::Following(true)).await;
         let timelines = &self.ports.timelines;
         let all = Span { above: PostId::MIN, below: PostId::MAX, order: Order::NewestFirst };
         let mark = timelines.home(GENERATION, from, all, 0).await.unwrap().mark;
         let missing = timelines.authors(GENERATION, &[to], Span { above: mark, ..all }, 10_000).await.unwrap();
         timelines.fill_home(GENERATION, from, &missing).await.unwrap();
+        self.relations_changed(from, to).await;
     }
 
     pub(super) async fn unfollow(&self, from: UserId, to: UserId) {

@@ -1,6 +1,6 @@
 //! Lanes that wait. P3: a lane's events are applied in order. P4: a parked lane holds up no other, and drains in order.
 
-use super::{BUILD, NEXT_BUILD, OTHER_BUILD, OTHER_PLACE, OTHER_TOPIC, PLACE, lane, take};
+use super::{BUILD, NEXT_BUILD, OTHER_BUILD, OTHER_PLACE, OTHER_TOPIC, PLACE, lane, take, until};
 use crate::checkpoints::{Checkpoints, ParkedLane};
 
 fn parked(name: &str, first: i64, reason: &str, waiting: u64) -> ParkedLane {
@@ -58,6 +58,35 @@ pub(crate) async fn a_queue_drains_in_order_and_closes_when_empty(checkpoints: &
     // Parked anew, it is for a new reason.
     checkpoints.park(BUILD, epoch, PLACE, &a, &[20], "second").await.unwrap();
     assert_eq!(checkpoints.parked(BUILD).await.unwrap(), [(PLACE, parked("a", 20, "second", 1))]);
+}
+
+/// Effects that come later than the checkpoint says can be noticed by whoever relies on it, in every process.
+pub(crate) async fn whatever_leaves_a_queue_counts_as_a_drain(
+    checkpoints: &dyn Checkpoints,
+    elsewhere: &dyn Checkpoints,
+) {
+    let epoch = take(checkpoints, BUILD, PLACE).await;
+    let drains = || checkpoints.progress().borrow().drains(BUILD.projection);
+    for name in ["a", "b"] {
+        checkpoints.park(BUILD, epoch, PLACE, &lane(name), &[7, 9], "first").await.unwrap();
+    }
+    assert_eq!(drains(), 0);
+    checkpoints.unpark(BUILD, epoch, PLACE, &lane("a"), 6).await.unwrap();
+    assert_eq!(drains(), 0, "nothing has left");
+    checkpoints.unpark(BUILD, epoch, PLACE, &lane("a"), 7).await.unwrap();
+    assert_eq!(drains(), 1);
+    checkpoints.unpark(BUILD, epoch, PLACE, &lane("a"), 9).await.unwrap();
+    checkpoints.unpark(BUILD, epoch, PLACE, &lane("a"), 9).await.unwrap();
+    assert_eq!(drains(), 2);
+    checkpoints.unpark(BUILD, epoch, PLACE, &lane("b"), 9).await.unwrap();
+    assert_eq!(drains(), 3);
+    let mut progress = elsewhere.progress();
+    until(&mut progress, |progress| progress.drains(BUILD.projection) == 3).await;
+    assert_eq!(progress.borrow().drains(OTHER_BUILD.projection), 0);
+    let next = take(checkpoints, NEXT_BUILD, PLACE).await;
+    checkpoints.park(NEXT_BUILD, next, PLACE, &lane("a"), &[7], "first").await.unwrap();
+    checkpoints.unpark(NEXT_BUILD, next, PLACE, &lane("a"), 7).await.unwrap();
+    assert_eq!(drains(), 3, "another build's count for itself");
 }
 
 pub(crate) async fn lanes_builds_and_partitions_are_independent(checkpoints: &dyn Checkpoints, _: &dyn Checkpoints) {

@@ -12,9 +12,10 @@ use domain::{Lane, Position};
 use rusqlite::{Connection, Row};
 use tokio::sync::watch;
 
-use super::rows::topic_at;
+use super::rows::{Unparked, topic_at};
 use crate::StoreError;
 use crate::checkpoints::{Build, Generation, Partition, Progress};
+use crate::sqlite::values::Unsigned;
 use crate::sqlite::{Database, Watch};
 
 /// How long another process's progress may go unnoticed.
@@ -62,15 +63,24 @@ impl Known {
         });
     }
 
-    pub(super) fn note_drained(&self, build: Build, partition: Partition, lane: &Lane) {
+    pub(super) fn note_unparked(&self, build: Build, partition: Partition, lane: &Lane, unparked: Unparked) {
         self.note(build, |progress| {
+            let mut is_news = false;
+            if let Some(drains) = unparked.drains {
+                let known = progress.drains.entry(build.projection.to_owned()).or_insert(0);
+                is_news = drains > *known;
+                *known = drains.max(*known);
+            }
             let key = (build.projection.to_owned(), partition);
-            let Some(lanes) = progress.parked.get_mut(&key) else { return false };
-            let before = lanes.len();
-            lanes.retain(|parked| parked != lane);
-            let is_news = lanes.len() < before;
-            if lanes.is_empty() {
-                progress.parked.remove(&key);
+            if unparked.closed
+                && let Some(lanes) = progress.parked.get_mut(&key)
+            {
+                let before = lanes.len();
+                lanes.retain(|parked| parked != lane);
+                is_news |= lanes.len() < before;
+                if lanes.is_empty() {
+                    progress.parked.remove(&key);
+                }
             }
             is_news
         });
@@ -124,6 +134,7 @@ pub(super) struct Files {
 struct Rows {
     positions: Vec<(OfBuild, i64)>,
     parked: Vec<(OfBuild, Lane)>,
+    drains: Vec<(String, Generation, u64)>,
 }
 
 struct OfBuild {
@@ -157,14 +168,19 @@ impl Files {
 
     /// What was seen of the generations that serve.
     fn progress(&self) -> Progress {
-        let serves =
-            |of: &OfBuild| self.serving.get(&of.projection).copied().unwrap_or(Generation::FIRST) == of.generation;
+        let serving = |projection: &str| self.serving.get(projection).copied().unwrap_or(Generation::FIRST);
+        let serves = |of: &OfBuild| serving(&of.projection) == of.generation;
         let mut progress = Progress::default();
         for (of, offset) in self.rows.positions.iter().filter(|(of, _)| serves(of)) {
             progress.positions.insert((of.projection.clone(), of.partition), *offset);
         }
         for (of, lane) in self.rows.parked.iter().filter(|(of, _)| serves(of)) {
             progress.parked.entry((of.projection.clone(), of.partition)).or_default().push(lane.clone());
+        }
+        for (projection, generation, drains) in &self.rows.drains {
+            if serving(projection) == *generation {
+                progress.drains.insert(projection.clone(), *drains);
+            }
         }
         progress
     }
@@ -179,9 +195,14 @@ impl Rows {
         )?;
         let mut parked =
             connection.prepare_cached("SELECT generation, projection, topic, partition, lane FROM parked_lanes")?;
+        let mut drains = connection.prepare_cached("SELECT projection, generation, drains FROM drains")?;
         let positions = positions.query_map([], |row| Ok((of_build(row)?, row.get(4)?)))?;
         let parked = parked.query_map([], |row| Ok((of_build(row)?, Lane::new(row.get::<_, String>(4)?))))?;
-        Ok(Self { positions: positions.collect::<Result<_, _>>()?, parked: parked.collect::<Result<_, _>>()? })
+        let drains = drains
+            .query_map([], |row| Ok((row.get(0)?, Generation(row.get(1)?), row.get::<_, Unsigned>(2)?.0)))?
+            .collect::<Result<_, _>>()?;
+        let (positions, parked) = (positions.collect::<Result<_, _>>()?, parked.collect::<Result<_, _>>()?);
+        Ok(Self { positions, parked, drains })
     }
 }
 

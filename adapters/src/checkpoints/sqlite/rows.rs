@@ -127,7 +127,15 @@ pub(super) fn parked_offsets(
     Ok(rows.take(limit).collect::<Result<_, _>>()?)
 }
 
-/// Answers whether the queue is empty, and so closed: also when asked again after an answer that was lost.
+/// What came of taking events out of a queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unparked {
+    /// Whether the queue is empty, and so closed: also when asked again after an answer that was lost.
+    pub(super) closed: bool,
+    /// How many drains the build has had, if this was one.
+    pub(super) drains: Option<u64>,
+}
+
 pub(super) fn unpark(
     connection: &Connection,
     build: Build,
@@ -135,19 +143,20 @@ pub(super) fn unpark(
     partition: Partition,
     lane: &Lane,
     offset: i64,
-) -> Result<bool, StoreError> {
+) -> Result<Unparked, StoreError> {
     check_owner(connection, build, partition, epoch)?;
     let (generation, projection) = (build.generation.0, build.projection);
     let (topic, number) = (partition.topic.name(), partition.number);
-    connection
+    let left = connection
         .prepare_cached(
             r#"DELETE FROM parked_events
             WHERE generation = ?1 AND projection = ?2 AND topic = ?3 AND partition = ?4 AND lane = ?5
                 AND "offset" <= ?6"#,
         )?
         .execute(params![generation, projection, topic, number, lane.as_str(), offset])?;
+    let drains = if left > 0 { Some(count_drain(connection, build)?) } else { None };
     if !parked_offsets(connection, build, partition, lane, 1)?.is_empty() {
-        return Ok(false);
+        return Ok(Unparked { closed: false, drains });
     }
     connection
         .prepare_cached(
@@ -155,7 +164,16 @@ pub(super) fn unpark(
             WHERE generation = ?1 AND projection = ?2 AND topic = ?3 AND partition = ?4 AND lane = ?5",
         )?
         .execute(params![generation, projection, topic, number, lane.as_str()])?;
-    Ok(true)
+    Ok(Unparked { closed: true, drains })
+}
+
+fn count_drain(connection: &Connection, build: Build) -> Result<u64, StoreError> {
+    let mut count = connection.prepare_cached(
+        "INSERT INTO drains (generation, projection, drains) VALUES (?1, ?2, 1)
+        ON CONFLICT (generation, projection) DO UPDATE SET drains = drains + 1
+        RETURNING drains",
+    )?;
+    Ok(count.query_row(params![build.generation.0, build.projection], |row| row.get::<_, Unsigned>(0))?.0)
 }
 
 /// The parked lanes of a build, in all partitions or in one, by partition and lane.

@@ -1,6 +1,7 @@
 //! Authors' own timelines and their merge.
 
 use domain::PostId;
+use domain::stream::BEFORE_FIRST;
 
 use super::{ALL, ONE, OTHER, listed, post, published, span, user};
 use crate::timelines::{AuthorEntry, Entry, Order, Timelines};
@@ -85,6 +86,44 @@ pub(crate) async fn a_merge_of_many_is_the_newest_of_all(timelines: &dyn Timelin
         oldest.truncate(limit);
         assert_eq!(timelines.authors(ONE, &authors, oldest_first, limit).await.unwrap(), oldest);
     }
+}
+
+pub(crate) async fn imported_posts_are_merged_and_are_no_news(timelines: &dyn Timelines) {
+    let imported = AuthorEntry { imported: true, ..published(1, 3) };
+    timelines.write_authors(ONE, &[imported, published(1, 5)]).await.unwrap();
+    let merged = timelines.authors(ONE, &[user(1)], ALL, 10).await.unwrap();
+    assert_eq!(merged, [listed(published(1, 5)), Entry { offset: BEFORE_FIRST, ..listed(imported) }]);
+    assert_eq!(timelines.authors_since(ONE, &[user(1)], &[], 10).await.unwrap(), [listed(published(1, 5))]);
+    // Where the log has it stays known.
+    assert_eq!(timelines.scan_authors(ONE, None, 10).await.unwrap(), [imported, published(1, 5)]);
+}
+
+pub(crate) async fn what_was_published_since_is_found_by_offset(timelines: &dyn Timelines) {
+    let at = |author, number, partition, offset| AuthorEntry { partition, offset, ..published(author, number) };
+    let rows = [at(1, 1, 0, 9), at(1, 2, 1, 3), at(1, 3, 0, 10), at(2, 4, 0, 12), at(2, 5, 2, 0), at(3, 6, 0, 20)];
+    timelines.write_authors(ONE, &rows).await.unwrap();
+    timelines.write_authors(ONE, &[deleted(at(2, 7, 0, 13)), at(2, 7, 0, 13)]).await.unwrap();
+    let since = async |authors: &[u32], after: &[i64]| {
+        let authors: Vec<_> = authors.iter().copied().map(user).collect();
+        let mut found = timelines.authors_since(ONE, &authors, after, 10).await.unwrap();
+        found.sort_by_key(|entry| entry.post);
+        found.into_iter().map(|entry| entry.post).collect::<Vec<_>>()
+    };
+    assert_eq!(since(&[1, 2, 1], &[9, 2, -1]).await, numbered(&[2, 3, 4, 5]));
+    assert_eq!(since(&[1, 2], &[10, 3, 0]).await, numbered(&[4]));
+    assert_eq!(since(&[1, 2], &[12]).await, numbered(&[2, 5]));
+    assert_eq!(since(&[1, 2, 3], &[]).await, numbered(&[1, 2, 3, 4, 5, 6]));
+    assert_eq!(since(&[], &[]).await, []);
+    let few = timelines.authors_since(ONE, &[user(1), user(2), user(3)], &[], 4).await.unwrap();
+    assert_eq!(few.len(), 4);
+    assert_eq!(timelines.authors_since(OTHER, &[user(1)], &[], 4).await.unwrap(), []);
+
+    // More authors than one look takes.
+    let crowd: Vec<_> = (0..700).map(|number| at(100 + number, 1_000 + number, 0, i64::from(number))).collect();
+    timelines.write_authors(ONE, &crowd).await.unwrap();
+    let authors: Vec<_> = crowd.iter().map(|row| row.author).collect();
+    assert_eq!(timelines.authors_since(ONE, &authors, &[99], 1_000).await.unwrap().len(), 600);
+    assert_eq!(timelines.authors_since(ONE, &authors, &[99], 300).await.unwrap().len(), 300);
 }
 
 pub(crate) async fn a_row_never_goes_back_to_an_older_sequence(timelines: &dyn Timelines) {

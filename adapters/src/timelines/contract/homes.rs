@@ -1,6 +1,7 @@
 //! Homes and their marks. T2: a home is complete above its mark, and the mark only rises.
 
 use domain::PostId;
+use domain::stream::BEFORE_FIRST;
 
 use super::{ALL, ONE, OTHER, entries, entry, post, span, user};
 use crate::timelines::{Entry, Home, Order, Timelines};
@@ -23,6 +24,36 @@ pub(crate) async fn one_post_goes_into_many_homes(timelines: &dyn Timelines) {
         assert_eq!(home(timelines, owner).await.entries, entries([9]));
     }
     assert_eq!(home(timelines, 501).await.entries, []);
+}
+
+pub(crate) async fn homes_that_end_above_a_post_are_answered(timelines: &dyn Timelines) {
+    timelines.raise_mark(ONE, user(1), post(5)).await.unwrap();
+    timelines.raise_mark(ONE, user(2), post(6)).await.unwrap();
+    let owners = [user(1), user(2), user(3)];
+    assert_eq!(timelines.write_homes(ONE, &owners, entry(7)).await.unwrap(), []);
+    assert_eq!(timelines.write_homes(ONE, &owners, entry(6)).await.unwrap(), [user(2)]);
+    assert_eq!(timelines.write_homes(ONE, &owners, entry(5)).await.unwrap(), [user(1), user(2)]);
+    assert_eq!(timelines.write_homes(OTHER, &owners, entry(1)).await.unwrap(), []);
+}
+
+/// Which rows are news is a matter of where the log has them, not of how old they are.
+pub(crate) async fn a_home_tells_what_is_above_offsets(timelines: &dyn Timelines) {
+    let at = |number: u32, partition, offset| Entry { partition, offset, ..entry(number) };
+    let rows = [at(9, 0, 4), at(8, 1, 7), at(7, 0, 6), at(6, 2, 0), at(5, 1, BEFORE_FIRST), at(4, 0, 5)];
+    timelines.fill_home(ONE, user(1), &rows).await.unwrap();
+    let since = async |after: &[i64], limit| timelines.home_since(ONE, user(1), after, limit).await.unwrap().entries;
+    assert_eq!(since(&[4, 6, -1], 10).await, [rows[1], rows[2], rows[3], rows[5]]);
+    assert_eq!(since(&[4, 6, -1], 2).await, [rows[1], rows[2]]);
+    // A partition that is not named counts from the beginning; what is no news is above nothing.
+    assert_eq!(since(&[6], 10).await, [rows[1], rows[3]]);
+    assert_eq!(since(&[], 10).await, [rows[0], rows[1], rows[2], rows[3], rows[5]]);
+    assert_eq!(since(&[6, 7, 0], 10).await, []);
+
+    timelines.raise_mark(ONE, user(1), post(7)).await.unwrap();
+    let home = timelines.home_since(ONE, user(1), &[], 10).await.unwrap();
+    assert_eq!(home, Home { mark: post(7), entries: vec![rows[0], rows[1]] });
+    let nobody = timelines.home_since(ONE, user(2), &[], 10).await.unwrap();
+    assert_eq!(nobody, Home { mark: PostId::MIN, entries: Vec::new() });
 }
 
 pub(crate) async fn many_posts_go_into_one_home(timelines: &dyn Timelines) {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use domain::{PostId, UserId};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::StoreError;
 use crate::checkpoints::Generation;
@@ -17,11 +17,11 @@ pub(super) fn write(
     entries: &[AuthorEntry],
 ) -> Result<(), StoreError> {
     let mut write = connection.prepare_cached(
-        r#"INSERT INTO author_posts (generation, author, post, deleted, sequence, partition, "offset")
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        r#"INSERT INTO author_posts (generation, author, post, deleted, sequence, partition, "offset", imported)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
         ON CONFLICT (generation, author, post) DO UPDATE
         SET deleted = excluded.deleted, sequence = excluded.sequence, partition = excluded.partition,
-            "offset" = excluded."offset"
+            "offset" = excluded."offset", imported = excluded.imported
         WHERE excluded.sequence > author_posts.sequence"#,
     )?;
     for entry in entries {
@@ -33,9 +33,47 @@ pub(super) fn write(
             Unsigned(entry.sequence),
             entry.partition,
             entry.offset,
+            entry.imported,
         ])?;
     }
     Ok(())
+}
+
+/// What authors have published since, each partition from its own offset on.
+pub(super) fn since(
+    connection: &Connection,
+    Generation(generation): Generation,
+    authors: &[UserId],
+    after: &[i64],
+    limit: usize,
+) -> Result<Vec<Entry>, StoreError> {
+    let mut partition_of_author = connection.prepare_cached(
+        r#"SELECT post, partition, "offset" FROM author_posts INDEXED BY author_posts_since
+        WHERE generation = ?1 AND author = ?2 AND partition = ?3 AND "offset" > ?4 AND deleted = 0 AND imported = 0"#,
+    )?;
+    let mut partitions_beyond = connection.prepare_cached(
+        r#"SELECT post, partition, "offset" FROM author_posts INDEXED BY author_posts_since
+        WHERE generation = ?1 AND author = ?2 AND partition >= ?3 AND deleted = 0 AND imported = 0"#,
+    )?;
+    let beyond = u16::try_from(after.len()).unwrap_or(u16::MAX);
+    let mut entries = Vec::new();
+    for author in authors {
+        let entry = |row: &Row<'_>| {
+            let (post, partition, offset) = (PostId::from_bytes(row.get(0)?), row.get(1)?, row.get(2)?);
+            Ok(Entry { post, author: *author, partition, offset })
+        };
+        for (partition, offset) in (0u16..).zip(after) {
+            let values = params![generation, author.as_bytes(), partition, offset];
+            let rows = partition_of_author.query_map(values, entry)?;
+            entries.extend(page(rows, limit - entries.len())?);
+        }
+        let rows = partitions_beyond.query_map(params![generation, author.as_bytes(), beyond], entry)?;
+        entries.extend(page(rows, limit - entries.len())?);
+        if entries.len() == limit {
+            break;
+        }
+    }
+    Ok(entries)
 }
 
 /// Many timelines merged into one, of which only the nearest `limit` entries are ever held. A timeline is read only
@@ -69,12 +107,12 @@ impl Merge {
         }
         let mut statement = match self.span.order {
             Order::NewestFirst => connection.prepare_cached(
-                r#"SELECT post, partition, "offset" FROM author_posts
+                r#"SELECT post, partition, iif(imported, -1, "offset") FROM author_posts
                 WHERE generation = ?1 AND author = ?2 AND post > ?3 AND post < ?4 AND deleted = 0
                 ORDER BY post DESC"#,
             )?,
             Order::OldestFirst => connection.prepare_cached(
-                r#"SELECT post, partition, "offset" FROM author_posts
+                r#"SELECT post, partition, iif(imported, -1, "offset") FROM author_posts
                 WHERE generation = ?1 AND author = ?2 AND post > ?3 AND post < ?4 AND deleted = 0
                 ORDER BY post"#,
             )?,
@@ -158,7 +196,7 @@ pub(super) fn scan(
     limit: usize,
 ) -> Result<Vec<AuthorEntry>, StoreError> {
     let mut statement = connection.prepare_cached(
-        r#"SELECT author, post, deleted, sequence, partition, "offset"
+        r#"SELECT author, post, deleted, sequence, partition, "offset", imported
         FROM author_posts WHERE generation = ?1 AND (author, post) > (?2, ?3) ORDER BY author, post"#,
     )?;
     let (author, post) = after.unwrap_or((UserId::MIN, PostId::MIN));
@@ -170,6 +208,7 @@ pub(super) fn scan(
             sequence: row.get::<_, Unsigned>(3)?.0,
             partition: row.get(4)?,
             offset: row.get(5)?,
+            imported: row.get(6)?,
         })
     })?;
     page(rows, limit)

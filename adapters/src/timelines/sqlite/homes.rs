@@ -1,5 +1,6 @@
 //! Homes and their marks.
 
+use domain::stream::BEFORE_FIRST;
 use domain::{PostId, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -16,13 +17,14 @@ const INSERT: &str = r#"INSERT INTO homes (generation, owner, post, author, part
 
 const MARK: &str = "SELECT mark FROM home_marks WHERE generation = ?1 AND owner = ?2";
 
-/// One post into many homes. Homes that end above it do without.
+/// One post into many homes. Homes that end above it do without, and are answered.
 pub(super) fn write(
     connection: &Connection,
     Generation(generation): Generation,
     owners: &[UserId],
     entry: Entry,
-) -> Result<(), StoreError> {
+) -> Result<Vec<UserId>, StoreError> {
+    let mut without = Vec::new();
     let mut ends_above =
         connection.prepare_cached("SELECT 1 FROM home_marks WHERE generation = ?1 AND owner = ?2 AND mark >= ?3")?;
     ends_above.raw_bind_parameter(1, generation)?;
@@ -38,9 +40,11 @@ pub(super) fn write(
         if ends_above.raw_query().next()?.is_none() {
             insert.raw_bind_parameter(2, owner.as_bytes())?;
             insert.raw_execute()?;
+        } else {
+            without.push(*owner);
         }
     }
-    Ok(())
+    Ok(without)
 }
 
 /// Many posts into one home, those above its mark.
@@ -148,6 +152,27 @@ pub(super) fn read(
     let values = params![generation, owner.as_bytes(), above.as_bytes(), span.below.as_bytes()];
     let rows = statement.query_map(values, |row| entry_at(row, 0))?;
     Ok(Home { mark, entries: page(rows, limit)? })
+}
+
+/// A home has so few rows that looking at each costs less than an index that every fan-out would have to write.
+pub(super) fn since(
+    connection: &Connection,
+    generation: Generation,
+    owner: UserId,
+    after: &[i64],
+    limit: usize,
+) -> Result<Home, StoreError> {
+    let mark = mark(connection, generation, owner)?;
+    let Generation(generation) = generation;
+    let mut statement = connection.prepare_cached(
+        r#"SELECT post, author, partition, "offset" FROM homes
+        WHERE generation = ?1 AND owner = ?2 AND post > ?3 AND "offset" > ?4 ORDER BY post DESC"#,
+    )?;
+    let after = |partition: u16| after.get(usize::from(partition)).copied().unwrap_or(BEFORE_FIRST);
+    let values = params![generation, owner.as_bytes(), mark.as_bytes(), BEFORE_FIRST];
+    let rows = statement.query_map(values, |row| entry_at(row, 0))?;
+    let since = rows.filter(|row| row.as_ref().map_or(true, |entry| entry.offset > after(entry.partition)));
+    Ok(Home { mark, entries: page(since, limit)? })
 }
 
 fn mark(connection: &Connection, Generation(generation): Generation, owner: UserId) -> Result<PostId, StoreError> {

@@ -121,6 +121,22 @@ pub(crate) async fn blocks_are_found_from_both_ends(views: &dyn Views) {
     assert_eq!(blocked(3).await, []);
 }
 
+pub(crate) async fn stamps_are_never_the_same_again(views: &dyn Views) {
+    let stamp = async |who| views.relations_stamp(ONE, user(who)).await.unwrap();
+    assert_eq!((stamp(1).await, stamp(2).await), (0, 0));
+    let mut seen = std::collections::BTreeSet::from([0]);
+    for _ in 0..20 {
+        views.renew_stamps(ONE, &users([1, 3])).await.unwrap();
+        assert!(seen.insert(stamp(1).await) && seen.insert(stamp(3).await));
+        let present = stamp(1).await;
+        views.write_edges(ONE, &[follows(1, 9, 1)]).await.unwrap();
+        assert_eq!(stamp(1).await, present, "it stays until it is renewed");
+    }
+    views.renew_stamps(ONE, &[]).await.unwrap();
+    assert_eq!(stamp(2).await, 0, "others keep theirs");
+    assert_eq!(views.relations_stamp(OTHER, user(1)).await.unwrap(), 0);
+}
+
 pub(crate) async fn authors_stay_hot(views: &dyn Views) {
     assert_eq!(views.hot(ONE, &users([1, 2])).await.unwrap(), []);
     views.mark_hot(ONE, &users([2, 4, 6])).await.unwrap();

@@ -4,7 +4,7 @@
 //! are a few, and would rather walk through them than use another index than the key's.
 
 use domain::UserId;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::StoreError;
 use crate::checkpoints::Generation;
@@ -122,6 +122,34 @@ pub(super) fn blocked_with(
     )?;
     let rows = statement.query_map(params![generation, user.as_bytes()], user_at)?;
     page(rows, usize::MAX)
+}
+
+pub(super) fn stamp(
+    connection: &Connection,
+    Generation(generation): Generation,
+    user: UserId,
+) -> Result<i64, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT stamp FROM relation_stamps WHERE generation = ?1 AND user = ?2")?;
+    let stamp = statement.query_row(params![generation, user.as_bytes()], |row| row.get(0)).optional()?;
+    Ok(stamp.unwrap_or(0))
+}
+
+/// Random and not counted: after a loss of power, or when all is built again, the same changes may come in another
+/// order, and a count would come to the same.
+pub(super) fn renew_stamps(
+    connection: &Connection,
+    Generation(generation): Generation,
+    users: &[UserId],
+) -> Result<(), StoreError> {
+    let mut write = connection.prepare_cached(
+        "INSERT INTO relation_stamps (generation, user, stamp) VALUES (?1, ?2, random())
+        ON CONFLICT (generation, user) DO UPDATE SET stamp = excluded.stamp",
+    )?;
+    for user in users {
+        write.execute(params![generation, user.as_bytes()])?;
+    }
+    Ok(())
 }
 
 pub(super) fn mark_hot(

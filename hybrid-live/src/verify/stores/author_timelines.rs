@@ -47,9 +47,11 @@ impl Rows for AuthorPosts {
         let answer = model.reference.post(post).filter(|answer| answer.state.author() == Some(author));
         let expected = answer.map(|answer| {
             let (deleted, sequence, offset) = newest_listed(&answer);
-            describe(deleted, sequence, model.partition_of_post(post), offset)
+            let imported = !deleted && model.imported.contains(&post);
+            describe(deleted, imported, sequence, model.partition_of_post(post), offset)
         });
-        Difference::between(expected, row.map(|row| describe(row.deleted, row.sequence, row.partition, row.offset)))
+        let found = row.map(|row| describe(row.deleted, row.imported, row.sequence, row.partition, row.offset));
+        Difference::between(expected, found)
     }
 
     fn show((author, post): Self::Key) -> String {
@@ -65,7 +67,11 @@ fn newest_listed(answer: &PostAnswer<'_>) -> (bool, u64, i64) {
     }
 }
 
-fn describe(deleted: bool, sequence: u64, partition: u16, offset: i64) -> String {
-    let what = if deleted { "deleted" } else { "published" };
+fn describe(deleted: bool, imported: bool, sequence: u64, partition: u16, offset: i64) -> String {
+    let what = match (deleted, imported) {
+        (true, _) => "deleted",
+        (false, true) => "imported",
+        (false, false) => "published",
+    };
     format!("{what}, sequence {sequence}, partition {partition}, offset {offset}")
 }

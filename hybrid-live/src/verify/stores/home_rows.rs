@@ -6,6 +6,7 @@ use std::sync::Arc;
 use adapters::StoreError;
 use adapters::checkpoints::Generation;
 use adapters::timelines::{Entry, Timelines};
+use domain::stream::BEFORE_FIRST;
 use domain::{PostId, UserId};
 
 use super::{PAGE, post_below};
@@ -53,7 +54,8 @@ impl Rows for HomeRows {
             let expected = "no row of an author whom its owner never followed";
             return Some(Difference::new(expected, describe(row.author, row.partition, row.offset)));
         }
-        let expected = describe(author, model.partition_of_post(post), answer.created);
+        let offset = if model.imported.contains(&post) { BEFORE_FIRST } else { answer.created };
+        let expected = describe(author, model.partition_of_post(post), offset);
         Difference::between(Some(expected), Some(describe(row.author, row.partition, row.offset)))
     }
 

@@ -1,0 +1,1 @@
+//! A feed's stream, end to end.
