@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use command_api::auth::roles::Role;
 use domain::Timestamp;
 
 use crate::config::{Flags, LogFlags, LogFormat};
+use crate::operations::events::Start;
 
 /// The backend of a live social feed.
 ///
@@ -23,7 +25,7 @@ pub(crate) struct Cli {
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
-  1  it ran and failed; verify: it found differences
+  1  it ran and failed; verify: it found differences; dead-letters: the lane is still parked
   2  it could not run: command line, configuration, data directory, port, input file";
 
 /// What every command takes.
@@ -69,6 +71,183 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Compare every store with what the log says it must hold
     Verify(VerifyArgs),
+    /// Show the log's events, one JSON object per line, in the order of time; also beside a running server
+    Events(EventsArgs),
+    /// Show, pause and resume projections
+    #[command(subcommand)]
+    Projections(ProjectionsCommand),
+    /// Show, retry and drop events that could not be applied and hold their lanes up
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+    /// Show, grant and revoke what people may do beyond what everybody may
+    #[command(subcommand)]
+    Roles(RolesCommand),
+    /// Print what makes a shell complete this command line
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What `events` takes.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Only events of this type, such as `post.published`; may be repeated
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) types: Vec<String>,
+    /// Only events of this stream, such as `post-0191…`; may be repeated
+    #[arg(long = "stream", value_name = "STREAM")]
+    pub(crate) streams: Vec<String>,
+    /// Only events of this topic; may be repeated
+    #[arg(long = "topic", value_name = "TOPIC")]
+    pub(crate) topics: Vec<Topic>,
+    /// Begin at a position, in its partition alone, or at a time
+    #[arg(long, value_name = "POSITION|TIME")]
+    pub(crate) from: Option<Start>,
+    /// Stop after so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// At the end, wait for more
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Open what people wrote; otherwise it is shown sealed, as the log holds it
+    #[arg(long)]
+    pub(crate) reveal: bool,
+}
+
+/// A topic, as the command line knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Topic {
+    /// Posts, comments and likes
+    Posts,
+    /// Who follows or blocks whom
+    Relations,
+    /// Accounts
+    Users,
+}
+
+impl From<Topic> for domain::Topic {
+    fn from(topic: Topic) -> Self {
+        match topic {
+            Topic::Posts => Self::Posts,
+            Topic::Relations => Self::Relations,
+            Topic::Users => Self::Users,
+        }
+    }
+}
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Form {
+    /// Write JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What can be done with projections.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProjectionsCommand {
+    /// All of them: state, lag, parked lanes
+    List(Form),
+    /// One of them, partition by partition
+    Show {
+        /// Which
+        name: Projection,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Let it rest after the batches that it is at, in every process, until it is resumed
+    Pause {
+        /// Which
+        name: Projection,
+    },
+    /// Let it go on
+    Resume {
+        /// Which
+        name: Projection,
+    },
+}
+
+/// What can be done with parked lanes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// All parked lanes
+    List(Form),
+    /// One of them, with the first of the events that wait
+    Show {
+        #[command(flatten)]
+        lane: LaneArgs,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Try again to apply what waits
+    Retry {
+        #[command(flatten)]
+        lane: LaneArgs,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Leave the event that cannot be applied out for good, and apply the rest
+    Drop {
+        #[command(flatten)]
+        lane: LaneArgs,
+        /// Leave out everything that waits
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+/// A parked lane.
+#[derive(Debug, Args)]
+pub(crate) struct LaneArgs {
+    /// Which projection has parked it
+    pub(crate) projection: Projection,
+    /// The lane, as `list` shows it
+    pub(crate) lane: String,
+}
+
+/// What can be done with roles.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RolesCommand {
+    /// Everybody with a role
+    List(Form),
+    /// Give a role to somebody
+    Grant {
+        /// User name or id
+        user: String,
+        /// Which role
+        role: RoleName,
+    },
+    /// Take a role from somebody; it works at once
+    Revoke {
+        /// User name or id
+        user: String,
+        /// Which role
+        role: RoleName,
+    },
+}
+
+/// A role, as the command line knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleName {
+    /// Operate the projections and read the log
+    Admin,
+    /// Moderate what people write
+    Moderator,
+    /// Read statistics
+    Analyst,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Admin => Self::Admin,
+            RoleName::Moderator => Self::Moderator,
+            RoleName::Analyst => Self::Analyst,
+        }
+    }
 }
 
 /// What `seed` takes.
@@ -117,6 +296,14 @@ pub(crate) enum Projection {
     Engagement,
 }
 
+impl Projection {
+    /// What it is called everywhere.
+    pub(crate) fn name(self) -> String {
+        // No variant is hidden from the command line.
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -162,6 +349,23 @@ mod tests {
     }
 
     #[test]
+    fn projections_are_called_here_as_everywhere() {
+        assert_eq!(Projection::Timelines.name(), projectors::Timelines::NAME);
+        assert_eq!(Projection::Engagement.name(), projectors::Engagement::NAME);
+    }
+
+    #[test]
+    fn the_log_is_shown_from_a_position_or_a_time_on() {
+        let from = |text: &str| match parsed(&format!("events --from {text}")).expect("valid").command {
+            Some(Command::Events(args)) => args.from.expect("given"),
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(from("2026-01-01T00:00:00Z"), Start::Time(_)));
+        let Start::Positions(positions) = from("00f3a91c5be2d407-p3-128") else { panic!("a position") };
+        assert_eq!((positions[0].partition, positions[0].offset), (3, 128));
+    }
+
+    #[test]
     fn what_is_missing_or_impossible_is_named() {
         for (line, named) in [
             ("seed --users 3", "--posts"),
@@ -171,6 +375,13 @@ mod tests {
             ("verify homes", "timelines"),
             ("--listen localhost", "--listen"),
             ("rebuild", "rebuild"),
+            ("events --from yesterday", "RFC 3339"),
+            ("events --topic mail", "relations"),
+            ("projections", "list"),
+            ("projections pause homes", "engagement"),
+            ("dead-letters drop timelines", "<LANE>"),
+            ("roles grant ada king", "moderator"),
+            ("completions cmd", "fish"),
         ] {
             let refusal = parsed(line).err().unwrap_or_else(|| panic!("{line} is refused")).to_string();
             assert!(refusal.contains(named), "{line}: {refusal}");

@@ -9,6 +9,8 @@ mod config;
 mod failure;
 mod import;
 mod logging;
+mod operate;
+mod operations;
 mod progress;
 mod seed;
 mod serve;
@@ -45,6 +47,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Seed(args) => seed::run(&config, args).await.map(|()| ExitCode::SUCCESS),
             Command::Import(args) => import::run(&config, &args).await.map(|()| ExitCode::SUCCESS),
             Command::Verify(args) => verify::run(&config, args.projection).await,
+            Command::Events(args) => operate::events(&config, args).await.map(|()| ExitCode::SUCCESS),
+            Command::Projections(command) => operate::projections(&config, command).await.map(|()| ExitCode::SUCCESS),
+            Command::DeadLetters(command) => operate::dead_letters(&config, command).await,
+            Command::Roles(command) => operate::roles(&config, command).await.map(|()| ExitCode::SUCCESS),
+            Command::Completions { shell } => {
+                operate::completions(shell);
+                Ok(ExitCode::SUCCESS)
+            }
         }
     })
 }

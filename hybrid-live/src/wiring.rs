@@ -13,6 +13,7 @@ use projectors::{Engagement, Projection, Runtime, RuntimePorts, Timelines};
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::operations::Operations;
 
 /// An opened data directory.
 pub(crate) struct Opened {
@@ -81,19 +82,30 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
     Ok(Opened { stores, secrets, codec, write_path })
 }
 
+/// Every projection.
+pub(crate) fn projections(config: &Config, stores: &Stores) -> Vec<Arc<dyn Projection>> {
+    let Stores { views, timelines, live, .. } = stores.clone();
+    let limits = config.timeline_limits();
+    vec![
+        Arc::new(Timelines::new(Arc::clone(&views), timelines, Arc::clone(&live), limits)),
+        Arc::new(Engagement::new(views, live)),
+    ]
+}
+
+/// What operators do.
+pub(crate) fn operations(config: &Config, opened: &Opened) -> Operations {
+    let projections = projections(config, &opened.stores);
+    Operations::new(opened.stores.clone(), Arc::clone(&opened.codec), &projections)
+}
+
 /// Starts every projection.
 ///
 /// # Errors
 /// What the stores say.
 pub(crate) async fn start_projections(config: &Config, opened: &Opened) -> Result<Runtime, Failure> {
-    let Stores { event_log, views, timelines, checkpoints, live, .. } = opened.stores.clone();
+    let Stores { event_log, checkpoints, .. } = opened.stores.clone();
     let ports = RuntimePorts { event_log, checkpoints, codec: Arc::clone(&opened.codec) };
-    let limits = config.timeline_limits();
-    let projections: Vec<Arc<dyn Projection>> = vec![
-        Arc::new(Timelines::new(Arc::clone(&views), timelines, Arc::clone(&live), limits)),
-        Arc::new(Engagement::new(views, live)),
-    ];
-    let started = Runtime::start(ports, projections, config.projection_settings()).await;
+    let started = Runtime::start(ports, projections(config, &opened.stores), config.projection_settings()).await;
     started.map_err(|error| Failure::failed(format!("the projections do not start: {error}")))
 }
 

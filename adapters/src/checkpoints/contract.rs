@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::{Build, Checkpoints, Generation, OwnerEpoch, Partition, Progress};
 
+pub(crate) mod operating;
 pub(crate) mod owners;
 pub(crate) mod parking;
 pub(crate) mod progress;
@@ -30,6 +31,15 @@ macro_rules! stamp {
                 whatever_leaves_a_queue_counts_as_a_drain,
                 lanes_builds_and_partitions_are_independent,
                 an_owner_finds_the_parked_lanes_of_its_partition,
+            }
+            operating {
+                starts_without_an_end_are_counted,
+                trials_outlast_the_process,
+                unfinished_drains_are_remembered,
+                dropped_events_leave_the_queue_and_are_remembered,
+                a_pause_shows_everywhere,
+                requests_are_done_once_and_their_outcome_is_kept,
+                workers_say_how_they_are,
             }
             progress {
                 own_writes_show_at_once,

@@ -8,15 +8,20 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use domain::stream::BEFORE_FIRST;
-use domain::{Lane, LogId, Position, Topic};
+use domain::{Lane, LogId, Position, Timestamp, Topic};
 use tokio::sync::watch;
 
 use crate::StoreError;
 
 #[cfg(test)]
 mod contract;
+mod operating;
 mod sqlite;
 
+pub use operating::{
+    Activity, DRAINS, Dropped, LaneOrder, LaneRequest, Orders, Outcome, RequestId, STARTS, Suspicion, Trial,
+    WorkerError, WorkerState,
+};
 pub use sqlite::SqliteCheckpoints;
 
 /// The projection that writes timelines and edges. Its name, like every projection's, is in stored keys: it stays.
@@ -65,6 +70,8 @@ pub struct Taken {
     pub position: Option<Position>,
     /// Lanes that are parked.
     pub parked: Vec<ParkedLane>,
+    /// How former owners fared with what follows.
+    pub suspicion: Suspicion,
 }
 
 /// A lane whose events wait, from the one that could not be applied on.
@@ -78,6 +85,8 @@ pub struct ParkedLane {
     pub reason: String,
     /// How many events wait, that one included.
     pub waiting: u64,
+    /// How often draining it was begun and not ended.
+    pub unfinished_drains: u32,
 }
 
 /// How far every projection is, as far as this process knows: one shared watch, not a read per request.
@@ -130,10 +139,14 @@ pub trait Checkpoints: Send + Sync + 'static {
     /// The generation that serves a projection's readers; [`Generation::FIRST`] where none was ever switched to.
     async fn serving(&self, projection: &str) -> Result<Generation, StoreError>;
 
-    /// Takes a partition over: raises its owner epoch, so that the former owner is fenced, and answers where to go on.
+    /// Takes a partition over: raises its owner epoch, so that the former owner is fenced, counts the start of what
+    /// follows the checkpoint, and answers where to go on.
     async fn take(&self, build: Build, partition: Partition) -> Result<Taken, StoreError>;
 
     /// Records that all effects up to `position` are done. A lower position than the stored one changes nothing.
+    ///
+    /// What follows counts as started once, by this owner; a trial is over; and once `careful_until` is reached, the
+    /// suspicion is.
     ///
     /// # Errors
     /// [`StoreError::Overtaken`] if `epoch` is no longer the partition's.
@@ -190,4 +203,118 @@ pub trait Checkpoints: Send + Sync + 'static {
 
     /// How far every projection is, kept up to date: by this process's own writes, and by looking at others'.
     fn progress(&self) -> watch::Receiver<Progress>;
+
+    /// Sets how often what follows the checkpoint was started, where no crash can be its fault: 1 when there is nothing
+    /// to apply, 0 at a clean end. A trial that was begun by this owner is taken back at a clean end.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] if `epoch` is no longer the partition's.
+    async fn settle(
+        &self,
+        build: Build,
+        epoch: OwnerEpoch,
+        partition: Partition,
+        starts: u32,
+    ) -> Result<(), StoreError>;
+
+    /// Records, before it happens, that the events up to `until` are run alone, as all up to `careful_until` are going
+    /// to be. The same range again counts on.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] if `epoch` is no longer the partition's.
+    async fn begin_trial(
+        &self,
+        build: Build,
+        epoch: OwnerEpoch,
+        partition: Partition,
+        until: i64,
+        careful_until: i64,
+    ) -> Result<(), StoreError>;
+
+    /// Sets how often draining a parked lane was begun and not ended, and why the first event that waits cannot be
+    /// applied, where that is known anew. A lane that is not parked stays so.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] if `epoch` is no longer the partition's.
+    async fn note_drains(
+        &self,
+        build: Build,
+        epoch: OwnerEpoch,
+        partition: Partition,
+        lane: &Lane,
+        unfinished: u32,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError>;
+
+    /// Leaves the events of a lane's queue up to `up_to` out for good, and remembers them; an empty queue closes, as
+    /// with [`Self::unpark`]. Answers whether it closed.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] if `epoch` is no longer the partition's.
+    async fn drop_parked(
+        &self,
+        build: Build,
+        epoch: OwnerEpoch,
+        partition: Partition,
+        lane: &Lane,
+        up_to: i64,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// The first `limit` events of a build that were left out, by partition and offset.
+    async fn dropped(&self, build: Build, limit: usize) -> Result<Vec<Dropped>, StoreError>;
+
+    /// Pauses a projection in all processes, or goes on with it. Answers whether that changes anything.
+    async fn set_paused(&self, projection: &str, paused: bool, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Asks the owner of `partition` to do something with a parked lane. `None` where the lane is not parked.
+    async fn request(
+        &self,
+        build: Build,
+        partition: Partition,
+        lane: &Lane,
+        order: LaneOrder,
+        at: Timestamp,
+    ) -> Result<Option<RequestId>, StoreError>;
+
+    /// Takes a request up; false if somebody has already, and so has not come to its end: it is not tried twice, for
+    /// it may be what ends processes.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] if `epoch` is no longer the partition's.
+    async fn begin_request(
+        &self,
+        build: Build,
+        epoch: OwnerEpoch,
+        partition: Partition,
+        request: RequestId,
+    ) -> Result<bool, StoreError>;
+
+    /// Records what came of a request.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] if `epoch` is no longer the partition's.
+    async fn end_request(
+        &self,
+        build: Build,
+        epoch: OwnerEpoch,
+        partition: Partition,
+        request: RequestId,
+        outcome: Outcome,
+    ) -> Result<(), StoreError>;
+
+    /// Takes a request back that nobody has taken up; false if somebody has.
+    async fn withdraw_request(&self, request: RequestId) -> Result<bool, StoreError>;
+
+    /// What came of a request; `None` while nothing has.
+    async fn outcome(&self, request: RequestId) -> Result<Option<Outcome>, StoreError>;
+
+    /// What operators want, kept up to date as [`Self::progress`] is.
+    fn orders(&self) -> watch::Receiver<Orders>;
+
+    /// Stores what a worker says of itself. Without an error, the stored one stays.
+    async fn note_state(&self, build: Build, partition: Partition, state: WorkerState) -> Result<(), StoreError>;
+
+    /// What the workers of a build last said.
+    async fn states(&self, build: Build) -> Result<Vec<(Partition, WorkerState)>, StoreError>;
 }

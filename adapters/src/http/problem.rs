@@ -36,6 +36,8 @@ pub enum Code {
     OriginMismatch,
     /// Somebody else's.
     NotYours,
+    /// The call is for people with a role, and this person has not got it.
+    Forbidden,
     /// There is no such thing, or no longer, or not for this person.
     NotFound,
     /// The path is there, the method is not.
@@ -72,7 +74,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::MalformedJson,
         Self::InvalidCursor,
         Self::Unauthenticated,
@@ -82,6 +84,7 @@ impl Code {
         Self::RefreshTokenReused,
         Self::OriginMismatch,
         Self::NotYours,
+        Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UsernameTaken,
@@ -118,6 +121,7 @@ impl Code {
             }
             Self::OriginMismatch => (StatusCode::FORBIDDEN, "origin_mismatch", "the request comes from another site"),
             Self::NotYours => (StatusCode::FORBIDDEN, "not_yours", "this is somebody else's"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "this needs a role that you have not got"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "there is no such thing"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the path does not know this method")

@@ -45,8 +45,13 @@ pub struct Schema {
 }
 
 /// The truth: content, log, keys, and what cannot be rebuilt.
-pub const TRUTH: Schema =
-    Schema { application_id: 0x484c_5431, migrations: &[include_str!("../../../schemas/sqlite/truth.1.sql")] };
+pub const TRUTH: Schema = Schema {
+    application_id: 0x484c_5431,
+    migrations: &[
+        include_str!("../../../schemas/sqlite/truth.1.sql"),
+        include_str!("../../../schemas/sqlite/truth.2.sql"),
+    ],
+};
 
 /// The read models with their positions and parked lanes: all of it can be rebuilt from the truth.
 pub const READ_MODELS: Schema = Schema {

@@ -6,4 +6,5 @@
 pub mod passwords;
 pub(crate) mod private;
 pub(crate) mod refresh;
+pub mod roles;
 pub(crate) mod sessions;

@@ -1,9 +1,12 @@
-//! The part of a user's document that is never in an event: the password's hash and the sessions.
+//! The part of a user's document that is never in an event: the password's hash, the sessions and the roles.
+
+use std::collections::BTreeSet;
 
 use adapters::StoreError;
 use domain::{SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::roles::Role;
 use crate::write_path::WriteError;
 
 /// Sessions of one person, at most: the one that was refreshed the longest ago gives way.
@@ -19,6 +22,9 @@ pub(crate) struct Private {
     /// Those that have not ended, by no means all of them alive.
     #[serde(default)]
     pub(crate) sessions: Vec<Session>,
+    /// What they may do beyond what everybody may.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) roles: BTreeSet<Role>,
 }
 
 /// A log-in.
@@ -41,7 +47,7 @@ impl Session {
 impl Private {
     /// Of a new account.
     pub(crate) fn new(password_hash: Option<String>) -> Self {
-        Self { password_hash, sessions: Vec::new() }
+        Self { password_hash, ..Self::default() }
     }
 
     /// As stored; of an account without a private part, an empty one.

@@ -12,5 +12,6 @@ mod outbox;
 mod passwords;
 mod posts;
 mod relations;
+mod roles;
 mod sessions;
 mod world;

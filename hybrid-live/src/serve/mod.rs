@@ -8,6 +8,7 @@ use adapters::http::cursor::Cursors;
 use axum::Router;
 use command_api::CommandState;
 use command_api::auth::passwords::Passwords;
+use command_api::auth::roles::Roles;
 use command_api::relay::{self, Relay};
 use metrics_exporter_prometheus::PrometheusHandle;
 use query_api::health::ProjectionState;
@@ -20,6 +21,7 @@ use crate::failure::Failure;
 use crate::terminal;
 use crate::wiring::{self, Opened};
 
+mod admin;
 mod health;
 mod housekeeping;
 mod http;
@@ -112,7 +114,10 @@ fn router(
     };
     let passwords = Passwords::new(config.password_settings());
     let passwords = passwords.map_err(|error| Failure::cannot_run(format!("the settings in [argon2]: {error}")))?;
+    let roles = Roles::new(opened.write_path.clone());
+    let admins = admin::Admins::new(wiring::operations(config, opened), roles, Arc::clone(&tokens));
     let commands = CommandState::new(opened.write_path.clone(), tokens, opened.secrets.clone(), passwords);
     let health = query_api::health::router(health::probes(stores, projections, metrics));
-    Ok(command_api::router(commands).merge(query_api::router(ports, settings)).merge(health))
+    let routers = command_api::router(commands).merge(query_api::router(ports, settings));
+    Ok(routers.merge(admin::router(admins)).merge(health))
 }

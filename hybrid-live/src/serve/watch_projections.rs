@@ -48,7 +48,8 @@ impl Movements {
         for status in statuses {
             let fresh = (status.position, now);
             let moved = self.0.entry((status.projection, status.partition)).or_insert(fresh);
-            if moved.0 != status.position || status.lag_events() == 0 {
+            // Who pauses a projection knows that it stands still.
+            if moved.0 != status.position || status.lag_events() == 0 || status.state == State::Paused {
                 *moved = fresh;
             }
             let stands_still = now.duration_since(moved.1) >= STANDSTILL;
@@ -77,6 +78,7 @@ fn detail(status: &PartitionStatus, stands_still: bool) -> Value {
         State::Running => ("running", None),
         State::Stalled(reason) => ("stalled", Some(reason)),
         State::Faulted(reason) => ("faulted", Some(reason)),
+        State::Paused => ("paused", None),
     };
     json!({
         "topic": status.partition.topic.name(),
@@ -125,6 +127,18 @@ mod tests {
         assert!(is_healthy(&mut movements, &[status(0, 5, 9)], later(129)), "not for long yet");
         assert!(!is_healthy(&mut movements, &[status(0, 5, 9)], later(131)));
         assert!(is_healthy(&mut movements, &[status(0, 6, 9)], later(132)), "it moves again");
+    }
+
+    #[test]
+    fn a_paused_projection_is_shown_and_not_ill() {
+        let (start, mut movements) = (Instant::now(), Movements::default());
+        let paused = PartitionStatus { state: State::Paused, ..status(0, 5, 9) };
+        let later = |seconds| start + Duration::from_secs(seconds);
+        assert!(is_healthy(&mut movements, std::slice::from_ref(&paused), start));
+        assert!(is_healthy(&mut movements, std::slice::from_ref(&paused), later(1000)));
+        assert_eq!(movements.judge(std::slice::from_ref(&paused), later(1001))[0].detail[0]["state"], "paused");
+        assert!(is_healthy(&mut movements, &[status(0, 5, 9)], later(1002)), "resumed, and with time to catch up");
+        assert!(!is_healthy(&mut movements, &[status(0, 5, 9)], later(1032)));
     }
 
     #[test]

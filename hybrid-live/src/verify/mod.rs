@@ -81,6 +81,10 @@ async fn compare_all(
     let is_final = comparison.settle(&mut checks).await?;
 
     let Comparison { model, .. } = comparison;
+    let mut notes = projections.dropped(stores, NAMED).await?;
+    if asked.is_none() {
+        notes.extend(waiting(opened).await?);
+    }
     let mut faults = projections.parked(stores).await?;
     let fault_count = model.fault_count + faults.len() as u64;
     faults.extend(model.faults);
@@ -89,7 +93,7 @@ async fn compare_all(
         stores: checks.iter().map(|check| Store::of(check.as_ref(), is_final)).collect(),
         faults,
         fault_count,
-        notes: if asked.is_none() { waiting(opened).await? } else { Vec::new() },
+        notes,
     })
 }
 

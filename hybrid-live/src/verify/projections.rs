@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use adapters::checkpoints::{Build, Partition};
+use adapters::checkpoints::{Build, Dropped, Partition};
 use adapters::stores::Stores;
 use domain::stream::BEFORE_FIRST;
 use domain::{Position, Topic};
-use projectors::{Engagement, Runtime, State, Timelines};
+use projectors::{Runtime, State};
 
 use super::model::Heads;
 use crate::cli::Projection;
@@ -43,16 +43,13 @@ impl Projections {
     /// # Errors
     /// The stores fail.
     pub(super) async fn start(config: &Config, opened: &Opened, asked: Option<Projection>) -> Result<Self, Failure> {
-        let all: [(Projection, &'static str, &'static [Topic]); 2] = [
-            (Projection::Timelines, Timelines::NAME, &[Topic::Posts, Topic::Relations]),
-            (Projection::Engagement, Engagement::NAME, &[Topic::Posts]),
-        ];
         let mut compared = Vec::new();
-        for (projection, name, topics) in all {
-            if asked.is_none_or(|asked| asked == projection) {
-                let generation = opened.stores.checkpoints.serving(name).await;
+        for projection in wiring::projections(config, &opened.stores) {
+            if asked.is_none_or(|asked| asked.name() == projection.name()) {
+                let generation = opened.stores.checkpoints.serving(projection.name()).await;
                 let generation = generation.map_err(|error| Failure::cannot_run(error.to_string()))?;
-                compared.push(Compared { build: Build { projection: name, generation }, topics });
+                let build = Build { projection: projection.name(), generation };
+                compared.push(Compared { build, topics: projection.topics() });
             }
         }
         let own = match Lock::try_take(config.data_dir())? {
@@ -129,6 +126,27 @@ impl Projections {
         Ok(parked)
     }
 
+    /// Events that operators have left out, at most so many of each projection.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(super) async fn dropped(&self, stores: &Stores, most: usize) -> Result<Vec<String>, Failure> {
+        let mut named = Vec::new();
+        for Compared { build, .. } in &self.compared {
+            let dropped = stores.checkpoints.dropped(*build, most).await;
+            for Dropped { partition: Partition { topic, number }, offset, lane, reason, at } in
+                dropped.map_err(|error| Failure::cannot_run(error.to_string()))?
+            {
+                let position = Position { log: stores.event_log.id(), topic, partition: number, offset };
+                named.push(format!(
+                    "the projection {} lacks the event {position} of lane {lane}, which was dropped at {at}: {reason}",
+                    build.projection
+                ));
+            }
+        }
+        Ok(named)
+    }
+
     /// Ends our own, if we run them.
     pub(super) async fn stop(self) {
         if let Some((runtime, lock)) = self.own {
@@ -169,6 +187,12 @@ impl Projections {
         let statuses = runtime.status().await.map_err(|error| Failure::cannot_run(error.to_string()))?;
         for status in statuses {
             let is_compared = self.compared.iter().any(|compared| compared.build.projection == status.projection);
+            if is_compared && status.state == State::Paused {
+                return Err(Failure::cannot_run(format!(
+                    "the projection {} is paused: `hybrid-live projections resume {}`",
+                    status.projection, status.projection
+                )));
+            }
             if let (State::Faulted(reason), true) = (&status.state, is_compared) {
                 let Partition { topic, number } = status.partition;
                 let log = stores.event_log.id();

@@ -2,7 +2,8 @@
 //!
 //! A worker owns polling, lanes, retries, parking and the checkpoint; the projection only applies. A store's failure
 //! stalls the worker, which retries for ever; an event that can never be applied parks its lane (P4) and the
-//! rest of the partition goes on.
+//! rest of the partition goes on. One that ends the whole process is found by starting what follows a checkpoint again
+//! and again, alone and in halves. What operators want is done between two batches.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use adapters::event_log::EventLog;
 use adapters::http::clock;
 use domain::Lane;
 use domain::stream::BEFORE_FIRST;
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +71,8 @@ pub enum State {
     Stalled(String),
     /// The worker has stopped and needs an operator. Says why.
     Faulted(String),
+    /// An operator has paused the projection.
+    Paused,
 }
 
 /// How a projection is doing in one partition.
@@ -138,6 +142,7 @@ impl Runtime {
         settings: Settings,
     ) -> Result<Self, StoreError> {
         let stop = CancellationToken::new();
+        let turns = Arc::new(RwLock::new(()));
         let mut places = Vec::new();
         let mut workers = JoinSet::new();
         for projection in projections {
@@ -149,7 +154,9 @@ impl Runtime {
                     let partition = Partition { topic, number };
                     let place = Arc::new(Place { build, partition, shown: Mutex::new(shown) });
                     places.push(Arc::clone(&place));
-                    let worker = Worker::new(ports.clone(), Arc::clone(&projection), settings, place, stop.clone());
+                    let projection = Arc::clone(&projection);
+                    let turns = Arc::clone(&turns);
+                    let worker = Worker::new(ports.clone(), projection, settings, place, turns, stop.clone());
                     workers.spawn(worker.run());
                 }
             }

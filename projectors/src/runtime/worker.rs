@@ -2,21 +2,29 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use adapters::StoreError;
-use adapters::checkpoints::{OwnerEpoch, Partition, Taken};
+use adapters::checkpoints::{Activity, Orders, OwnerEpoch, Partition, Taken, WorkerError, WorkerState};
 use adapters::codec::OpenError;
 use adapters::event_log::Logged;
+use adapters::http::clock;
 use domain::stream::BEFORE_FIRST;
 use domain::{Lane, Position};
 use futures::future::{FutureExt, join_all};
 use rand::RngExt;
+use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Lanes, Parking};
 use super::{Place, RuntimePorts, Settings, State};
 use crate::projection::{ApplyError, Projection, Recorded};
+
+mod alone;
+mod queues;
+
+use alone::Suspected;
 
 /// How long one read waits for an event before it is asked again.
 const WAIT: Duration = Duration::from_secs(5);
@@ -27,6 +35,8 @@ enum End {
     Stopped,
     /// Going on would be wrong; says why.
     Faulted(String),
+    /// A store failed while this worker ran alone: others shall not wait until it answers again.
+    Interrupted(String),
 }
 
 type Step<T> = Result<T, End>;
@@ -36,6 +46,10 @@ pub(super) struct Worker {
     projection: Arc<dyn Projection>,
     settings: Settings,
     place: Arc<Place>,
+    /// Shared by those who apply events in this process; held alone by one that may be about to end it.
+    turns: Arc<RwLock<()>>,
+    /// Whether this worker holds the turns alone.
+    is_alone: AtomicBool,
     stop: CancellationToken,
 }
 
@@ -45,47 +59,145 @@ impl Worker {
         projection: Arc<dyn Projection>,
         settings: Settings,
         place: Arc<Place>,
+        turns: Arc<RwLock<()>>,
         stop: CancellationToken,
     ) -> Self {
-        Self { ports, projection, settings, place, stop }
+        Self { ports, projection, settings, place, turns, is_alone: AtomicBool::new(false), stop }
     }
 
     pub(super) async fn run(self) {
-        if let Err(End::Faulted(reason)) = self.follow_the_log().await {
-            tracing::error!(
-                projection = self.place.build.projection,
-                partition = ?self.place.partition,
-                reason,
-                "projection stopped"
-            );
-            self.place.show(|shown| shown.state = State::Faulted(reason));
-        }
+        let reason = match self.own_the_partition().await {
+            Ok(()) | Err(End::Stopped) => return,
+            Err(End::Faulted(reason) | End::Interrupted(reason)) => reason,
+        };
+        tracing::error!(
+            projection = self.place.build.projection,
+            partition = ?self.place.partition,
+            reason,
+            "projection stopped"
+        );
+        self.is_now(State::Faulted(reason)).await;
     }
 
-    async fn follow_the_log(&self) -> Step<()> {
+    async fn own_the_partition(&self) -> Step<()> {
         let taken = self.retrying(|| self.ports.checkpoints.take(self.place.build, self.place.partition)).await?;
         let epoch = taken.epoch;
+        let ended = self.follow_the_log(taken).await;
+        if matches!(ended, Err(End::Stopped)) {
+            let (build, partition) = (self.place.build, self.place.partition);
+            // Only counts starts: without it, the next one counts for more than it was.
+            if let Err(error) = self.ports.checkpoints.settle(build, epoch, partition, 0).await {
+                tracing::warn!(projection = build.projection, ?partition, %error, "a clean end is not recorded");
+            }
+        }
+        ended
+    }
+
+    async fn follow_the_log(&self, taken: Taken) -> Step<()> {
+        let epoch = taken.epoch;
+        let mut orders = self.ports.checkpoints.orders();
         let mut position = self.starting_offset(&taken).await?;
         self.place.show(|shown| {
             shown.position = position;
             shown.parked = taken.parked.iter().map(|parked| parked.lane.clone()).collect();
         });
-        // What could not be read by the version that parked it may be readable by this one.
-        for parked in &taken.parked {
-            self.drain(epoch, &parked.lane).await?;
-        }
+        self.tell(Activity::Running, None).await;
+        self.wait_while_paused(&mut orders).await?;
+        self.drain_all(epoch, &taken.parked).await?;
+
+        let mut starts = taken.suspicion.starts;
+        let mut suspected = Suspected::of(taken.suspicion);
         loop {
-            let records = self.read(position).await?;
-            let Some(last) = records.last().map(|logged| logged.position) else { continue };
-            self.process(epoch, records).await?;
-            // P1: all effects are done, parking included.
-            self.retrying(|| self.ports.checkpoints.save(self.place.build, epoch, last)).await?;
+            self.obey(epoch, &mut orders).await?;
+            let done = match &mut suspected {
+                Some(suspicion) => self.advance_alone(epoch, position, suspicion).await?,
+                None => self.advance(epoch, position, &mut orders).await?,
+            };
+            let Some(last) = done else {
+                // Whatever ended the processes before, it is not what follows: nothing does.
+                suspected = None;
+                if starts > 1 {
+                    self.settle(epoch, 1).await?;
+                    starts = 1;
+                }
+                continue;
+            };
+            if suspected.as_ref().is_some_and(|suspicion| suspicion.is_over_at(last.offset)) {
+                suspected = None;
+            }
+            starts = 1;
             position = last.offset;
-            self.place.show(|shown| {
-                shown.position = position;
-                shown.state = State::Running;
-            });
+            self.place.show(|shown| shown.position = position);
+            self.is_now(State::Running).await;
         }
+    }
+
+    /// Applies the next batch and moves the checkpoint; `None` where there is none, or operators want something.
+    async fn advance(
+        &self,
+        epoch: OwnerEpoch,
+        after: i64,
+        orders: &mut watch::Receiver<Orders>,
+    ) -> Step<Option<Position>> {
+        let records = self.read(after, orders).await?;
+        let Some(last) = records.last().map(|logged| logged.position) else { return Ok(None) };
+        self.process(epoch, records).await?;
+        // P1: all effects are done, parking included.
+        self.retrying(|| self.ports.checkpoints.save(self.place.build, epoch, last)).await?;
+        Ok(Some(last))
+    }
+
+    async fn settle(&self, epoch: OwnerEpoch, starts: u32) -> Step<()> {
+        let (build, partition) = (self.place.build, self.place.partition);
+        self.retrying(|| self.ports.checkpoints.settle(build, epoch, partition, starts)).await
+    }
+
+    /// Shows what this worker is doing, and stores it if it is news.
+    async fn is_now(&self, state: State) {
+        let is_news = self.place.show(|shown| {
+            let is_news = shown.state != state;
+            shown.state = state.clone();
+            is_news
+        });
+        if !is_news {
+            return;
+        }
+        let (activity, reason) = match state {
+            State::Running => (Activity::Running, None),
+            State::Stalled(reason) => (Activity::Stalled, Some(reason)),
+            State::Faulted(reason) => (Activity::Faulted, Some(reason)),
+            State::Paused => (Activity::Paused, None),
+        };
+        let error = reason.map(|reason| WorkerError { reason, offset: None, at: clock::now() });
+        self.tell(activity, error).await;
+    }
+
+    /// Stores what this worker is doing, for those who ask in other processes.
+    async fn tell(&self, activity: Activity, error: Option<WorkerError>) {
+        let (build, partition) = (self.place.build, self.place.partition);
+        let state = WorkerState { activity, since: clock::now(), error };
+        // Nothing rests on it, and the store that fails may be this one.
+        if let Err(error) = self.ports.checkpoints.note_state(build, partition, state).await {
+            tracing::debug!(projection = build.projection, ?partition, %error, "the worker's state is not stored");
+        }
+    }
+
+    /// Waits until the projection is not paused, if it is.
+    async fn wait_while_paused(&self, orders: &mut watch::Receiver<Orders>) -> Step<()> {
+        let mut was_paused = false;
+        while orders.borrow_and_update().paused.contains_key(self.projection.name()) {
+            was_paused = true;
+            self.is_now(State::Paused).await;
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(End::Stopped),
+                // The port is ours and open, so there is no error.
+                _ = orders.changed() => {}
+            }
+        }
+        if was_paused {
+            self.is_now(State::Running).await;
+        }
+        Ok(())
     }
 
     /// Where to go on, if this log is the one that the build was made from.
@@ -104,13 +216,15 @@ impl Worker {
         Ok(position.offset)
     }
 
-    async fn read(&self, after: i64) -> Step<Vec<Logged>> {
+    /// The next events; none where operators want something.
+    async fn read(&self, after: i64, orders: &mut watch::Receiver<Orders>) -> Step<Vec<Logged>> {
         let Partition { topic, number } = self.place.partition;
         let log = &self.ports.event_log;
         tokio::select! {
             // Checked first, so that a worker that always finds events stops too.
             biased;
             () = self.stop.cancelled() => Err(End::Stopped),
+            Ok(()) = orders.changed() => Ok(Vec::new()),
             records = self.retrying(|| log.read(topic, number, after, self.settings.batch, WAIT)) => records,
         }
     }
@@ -129,7 +243,8 @@ impl Worker {
                 parking.insert(lane, failed);
             }
         }
-        metrics::counter!("projection_events_total", "projection" => self.projection.name()).increment(events);
+        metrics::counter!("hybrid_live_projection_events_total", "projection" => self.projection.name())
+            .increment(events);
         for (lane, parked) in parking {
             self.park(epoch, &lane, &parked).await?;
         }
@@ -162,7 +277,10 @@ impl Worker {
             Ok(record) => record,
             Err(damage) => return Ok(Err(damage)),
         };
-        let mut envelope = match self.ports.codec.parse(&record) {
+        let turn = self.turn().await;
+        let parsed = self.ports.codec.parse(&record);
+        drop(turn);
+        let mut envelope = match parsed {
             Ok(envelope) => envelope,
             Err(unreadable) => return Ok(Err(unreadable.to_string())),
         };
@@ -170,7 +288,10 @@ impl Worker {
             return Ok(Ok(Recorded { position, envelope }));
         }
         for attempt in 0.. {
-            match self.ports.codec.open(&mut envelope).await {
+            let turn = self.turn().await;
+            let opened = self.ports.codec.open(&mut envelope).await;
+            drop(turn);
+            match opened {
                 // Of an erased person the text stays closed, and the event counts all the same.
                 Ok(()) | Err(OpenError::Erased) => break,
                 Err(OpenError::Permanent(reason)) => return Ok(Err(reason)),
@@ -188,7 +309,11 @@ impl Worker {
             if events.is_empty() {
                 return Ok(failed);
             }
-            match self.apply_caught(&events).await {
+            let turn = self.turn().await;
+            let outcome = self.apply_caught(&events).await;
+            // Not held while a store is waited for: whoever needs to be alone would wait, too.
+            drop(turn);
+            match outcome {
                 Ok(()) => return Ok(failed),
                 Err(ApplyError::Store(error)) => {
                     self.pause(attempt, &error).await?;
@@ -202,6 +327,11 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// The right to handle events beside others, unless this worker has it alone.
+    async fn turn(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        if self.is_alone.load(Ordering::Relaxed) { None } else { Some(self.turns.read().await) }
     }
 
     /// Applies, and finds the culprit where the handler panics: one event at a time, in order.
@@ -223,63 +353,6 @@ impl Worker {
         Ok(())
     }
 
-    async fn park(&self, epoch: OwnerEpoch, lane: &Lane, parked: &Parking) -> Step<()> {
-        let Parking { offsets, reason } = parked;
-        let (build, partition) = (self.place.build, self.place.partition);
-        self.retrying(|| self.ports.checkpoints.park(build, epoch, partition, lane, offsets, reason)).await?;
-        if self.place.show(|shown| shown.parked.insert(lane.clone())) {
-            tracing::error!(projection = build.projection, ?partition, %lane, reason, "lane parked");
-        }
-        let waiting = u64::try_from(offsets.len()).unwrap_or(u64::MAX);
-        metrics::counter!("projection_parked_events_total", "projection" => build.projection).increment(waiting);
-        Ok(())
-    }
-
-    /// Applies a parked lane's queue in order, as far as it goes. The partition's own events wait meanwhile, so that
-    /// none of the lane's overtakes the queue.
-    async fn drain(&self, epoch: OwnerEpoch, lane: &Lane) -> Step<()> {
-        let (build, partition) = (self.place.build, self.place.partition);
-        let checkpoints = &self.ports.checkpoints;
-        loop {
-            let batch = self.settings.batch;
-            let offsets = self.retrying(|| checkpoints.parked_offsets(build, partition, lane, batch)).await?;
-            let mut lanes = Lanes::default();
-            for &offset in &offsets {
-                let logged = self.read_one(offset).await?;
-                match self.open(logged).await? {
-                    Ok(event) => lanes.add(lane, event),
-                    Err(reason) => lanes.park(lane, offset, reason),
-                }
-            }
-            let (groups, unreadable) = lanes.into_groups(1);
-            let mut stuck_at = unreadable.get(lane).and_then(|parking| parking.offsets.first().copied());
-            for group in groups {
-                for (_, parking) in self.apply_group(group).await? {
-                    stuck_at = parking.offsets.first().copied().or(stuck_at);
-                }
-            }
-            let applied =
-                offsets.iter().copied().take_while(|offset| stuck_at.is_none_or(|stuck| *offset < stuck)).last();
-            let Some(applied) = applied else { return Ok(()) };
-            // P1 for the queue: an event leaves it only once it is applied.
-            if self.retrying(|| checkpoints.unpark(build, epoch, partition, lane, applied)).await? {
-                tracing::info!(projection = build.projection, ?partition, %lane, "parked lane drained");
-                self.place.show(|shown| shown.parked.remove(lane));
-                return Ok(());
-            }
-        }
-    }
-
-    async fn read_one(&self, offset: i64) -> Step<Logged> {
-        let Partition { topic, number } = self.place.partition;
-        let log = &self.ports.event_log;
-        let read = self.retrying(|| log.read(topic, number, offset - 1, 1, Duration::ZERO)).await?;
-        let position = Position { log: log.id(), topic, partition: number, offset };
-        read.into_iter()
-            .find(|logged| logged.position == position)
-            .ok_or_else(|| End::Faulted(format!("the parked event {position} is not in the log")))
-    }
-
     /// Repeats a store's call until it succeeds, with growing pauses. Ends when the worker is asked to stop while the
     /// store fails, or was overtaken by another owner of the partition (P2).
     async fn retrying<T, C, F>(&self, call: C) -> Step<T>
@@ -292,7 +365,7 @@ impl Worker {
             match call().await {
                 Ok(value) => {
                     if attempt > 0 {
-                        self.place.show(|shown| shown.state = State::Running);
+                        self.is_now(State::Running).await;
                     }
                     return Ok(value);
                 }
@@ -305,20 +378,28 @@ impl Worker {
         }
     }
 
-    /// Waits after a failure, the longer the more there were, and shows why.
+    /// Waits after a failure, the longer the more there were, and shows why. While the projection is paused, waits on.
     async fn pause(&self, attempt: u32, error: &StoreError) -> Step<()> {
+        if self.is_alone.load(Ordering::Relaxed) {
+            return Err(End::Interrupted(error.to_string()));
+        }
+        self.stall(attempt, error.to_string()).await
+    }
+
+    async fn stall(&self, attempt: u32, error: String) -> Step<()> {
         let projection = self.projection.name();
-        tracing::warn!(projection, partition = ?self.place.partition, attempt, %error, "projection stalls");
-        metrics::counter!("projection_stalls_total", "projection" => projection).increment(1);
-        self.place.show(|shown| shown.state = State::Stalled(error.to_string()));
+        tracing::warn!(projection, partition = ?self.place.partition, attempt, error, "projection stalls");
+        metrics::counter!("hybrid_live_projection_stalls_total", "projection" => projection).increment(1);
+        self.is_now(State::Stalled(error)).await;
         let longest = self.settings.longest_pause;
         let pause = self.settings.first_pause.saturating_mul(2u32.saturating_pow(attempt)).min(longest);
         // Jitter: workers that failed together do not come back together.
         let pause = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
         tokio::select! {
-            () = self.stop.cancelled() => Err(End::Stopped),
-            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.stop.cancelled() => return Err(End::Stopped),
+            () = tokio::time::sleep(pause) => {}
         }
+        self.wait_while_paused(&mut self.ports.checkpoints.orders()).await
     }
 }
 

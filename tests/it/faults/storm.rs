@@ -143,9 +143,7 @@ impl Town {
             }
             Deed::EditPost => (Method::PUT, format!("/v1/posts/{}", post.id), Some(json!({ "markdown": key }))),
             Deed::DeletePost => (Method::DELETE, format!("/v1/posts/{}", post.id), None),
-            Deed::Comment => {
-                (Method::POST, format!("/v1/posts/{}/comments", post.id), Some(json!({ "text": key })))
-            }
+            Deed::Comment => (Method::POST, format!("/v1/posts/{}/comments", post.id), Some(json!({ "text": key }))),
             Deed::Reply => {
                 let body = json!({ "text": key, "parent_id": comment.id });
                 (Method::POST, format!("/v1/posts/{}/comments", comment.post), Some(body))

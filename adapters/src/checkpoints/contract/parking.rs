@@ -4,7 +4,7 @@ use super::{BUILD, NEXT_BUILD, OTHER_BUILD, OTHER_PLACE, OTHER_TOPIC, PLACE, lan
 use crate::checkpoints::{Checkpoints, ParkedLane};
 
 fn parked(name: &str, first: i64, reason: &str, waiting: u64) -> ParkedLane {
-    ParkedLane { lane: lane(name), first, reason: reason.to_owned(), waiting }
+    ParkedLane { lane: lane(name), first, reason: reason.to_owned(), waiting, unfinished_drains: 0 }
 }
 
 pub(crate) async fn events_wait_in_the_order_of_their_offsets(checkpoints: &dyn Checkpoints, _: &dyn Checkpoints) {

@@ -1,30 +1,33 @@
-//! What this process knows of all projections' progress without asking the file: its own writes as they are committed,
-//! and what other processes have written, looked for about ten times a second.
+//! What this process knows of all projections' progress, and of what operators want, without asking the files: its own
+//! writes as they are committed, and what other processes have written, looked for about ten times a second.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use domain::{Lane, Position};
+use domain::{Lane, Position, Timestamp};
 use rusqlite::{Connection, Row};
 use tokio::sync::watch;
 
+use super::operating;
 use super::rows::{Unparked, topic_at};
 use crate::StoreError;
-use crate::checkpoints::{Build, Generation, Partition, Progress};
+use crate::checkpoints::{Build, Generation, LaneRequest, Orders, Partition, Progress, RequestId};
 use crate::sqlite::values::Unsigned;
 use crate::sqlite::{Database, Watch};
 
 /// How long another process's progress may go unnoticed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Progress of the serving generations, and which those are.
+/// Progress of the serving generations, which those are, and what operators want.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     progress: watch::Sender<Progress>,
+    /// Changes under the lock of `progress` only.
+    orders: watch::Sender<Orders>,
     /// Own writes taken note of. Changes under the lock of `progress` only.
     notes: AtomicU64,
     /// Changes under the lock of `progress` only.
@@ -86,6 +89,45 @@ impl Known {
         });
     }
 
+    pub(super) fn orders(&self) -> watch::Receiver<Orders> {
+        self.orders.subscribe()
+    }
+
+    pub(super) fn note_paused(&self, projection: String, since: Option<Timestamp>) {
+        self.note_order(|orders| match since {
+            Some(since) => orders.paused.insert(projection, since) != Some(since),
+            None => orders.paused.remove(&projection).is_some(),
+        });
+    }
+
+    pub(super) fn note_request(&self, request: LaneRequest) {
+        self.note_order(|orders| {
+            // The file may have been looked at since the commit, and the request be known from there.
+            let is_news = orders.requests.iter().all(|known| known.id != request.id);
+            if is_news {
+                orders.requests.push(request);
+            }
+            is_news
+        });
+    }
+
+    pub(super) fn note_request_ended(&self, request: RequestId) {
+        self.note_order(|orders| {
+            let before = orders.requests.len();
+            orders.requests.retain(|known| known.id != request);
+            orders.requests.len() < before
+        });
+    }
+
+    /// Takes note of an own write that is committed.
+    fn note_order(&self, change: impl FnOnce(&mut Orders) -> bool) {
+        self.progress.send_if_modified(|_| {
+            self.notes.fetch_add(1, Ordering::Release);
+            self.orders.send_if_modified(change);
+            false
+        });
+    }
+
     /// Takes note of an own write that is committed, if it is of a generation that serves.
     fn note(&self, build: Build, change: impl FnOnce(&mut Progress) -> bool) {
         self.progress.send_if_modified(|progress| {
@@ -111,6 +153,12 @@ impl Known {
                 files.has_news = false;
                 let serving = files.serving.clone();
                 *self.serving.write().unwrap_or_else(PoisonError::into_inner) = serving;
+                let wanted = files.orders();
+                self.orders.send_if_modified(|orders| {
+                    let is_news = *orders != wanted;
+                    *orders = wanted;
+                    is_news
+                });
                 let is_news = *progress != seen;
                 *progress = seen;
                 is_news
@@ -124,6 +172,7 @@ pub(super) struct Files {
     read_models: Watch,
     truth: Watch,
     serving: HashMap<String, Generation>,
+    paused: BTreeMap<String, Timestamp>,
     rows: Rows,
     /// Something was seen that is not taken over yet: also when a look after it failed.
     has_news: bool,
@@ -135,6 +184,7 @@ struct Rows {
     positions: Vec<(OfBuild, i64)>,
     parked: Vec<(OfBuild, Lane)>,
     drains: Vec<(String, Generation, u64)>,
+    requests: Vec<LaneRequest>,
 }
 
 struct OfBuild {
@@ -146,24 +196,34 @@ struct OfBuild {
 impl Files {
     pub(super) fn open(read_models: &Database, truth: &Database) -> Result<Self, StoreError> {
         let (read_models, truth) = (read_models.watch()?, truth.watch()?);
-        Ok(Self { read_models, truth, serving: HashMap::new(), rows: Rows::default(), has_news: true })
+        let (serving, paused, rows) = (HashMap::new(), BTreeMap::new(), Rows::default());
+        Ok(Self { read_models, truth, serving, paused, rows, has_news: true })
     }
 
     fn look(&mut self) -> Result<(), StoreError> {
-        let serving = self.truth.look(|connection| {
+        let truth = self.truth.look(|connection| {
             let mut statement = connection.prepare_cached("SELECT projection, generation FROM serving_generations")?;
             let rows = statement.query_map([], |row| Ok((row.get(0)?, Generation(row.get(1)?))))?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            let serving = rows.collect::<Result<_, _>>()?;
+            let mut statement = connection.prepare_cached("SELECT projection, since FROM paused_projections")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, Timestamp::from_millis(row.get(1)?))))?;
+            Ok((serving, rows.collect::<Result<_, _>>()?))
         })?;
-        if let Some(serving) = serving {
-            self.serving = serving;
-            self.has_news = true;
+        if let Some((serving, paused)) = truth {
+            // The truth changes with every command, and these hardly ever.
+            self.has_news |= self.serving != serving || self.paused != paused;
+            (self.serving, self.paused) = (serving, paused);
         }
         if let Some(rows) = self.read_models.look(Rows::read)? {
             self.rows = rows;
             self.has_news = true;
         }
         Ok(())
+    }
+
+    /// What was seen of what operators want.
+    fn orders(&self) -> Orders {
+        Orders { paused: self.paused.clone(), requests: self.rows.requests.clone() }
     }
 
     /// What was seen of the generations that serve.
@@ -202,7 +262,7 @@ impl Rows {
             .query_map([], |row| Ok((row.get(0)?, Generation(row.get(1)?), row.get::<_, Unsigned>(2)?.0)))?
             .collect::<Result<_, _>>()?;
         let (positions, parked) = (positions.collect::<Result<_, _>>()?, parked.collect::<Result<_, _>>()?);
-        Ok(Self { positions, parked, drains })
+        Ok(Self { positions, parked, drains, requests: operating::requests(connection)? })
     }
 }
 

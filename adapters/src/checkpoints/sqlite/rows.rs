@@ -5,22 +5,27 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::StoreError;
-use crate::checkpoints::{Build, OwnerEpoch, ParkedLane, Partition, Taken};
+use crate::checkpoints::{Build, OwnerEpoch, ParkedLane, Partition, Suspicion, Taken, Trial};
 use crate::sqlite::values::Unsigned;
 
 pub(super) fn take(connection: &Connection, build: Build, partition: Partition) -> Result<Taken, StoreError> {
     let mut raise = connection.prepare_cached(
-        r#"INSERT INTO checkpoints (generation, projection, topic, partition, epoch) VALUES (?1, ?2, ?3, ?4, 1)
-        ON CONFLICT (generation, projection, topic, partition) DO UPDATE SET epoch = epoch + 1
-        RETURNING epoch, log, "offset""#,
+        r#"INSERT INTO checkpoints (generation, projection, topic, partition, epoch, starts) VALUES (?1, ?2, ?3, ?4, 1, 1)
+        ON CONFLICT (generation, projection, topic, partition) DO UPDATE SET epoch = epoch + 1, starts = starts + 1
+        RETURNING epoch, log, "offset", starts, careful_until, trial_until, trial_starts"#,
     )?;
     let key = params![build.generation.0, build.projection, partition.topic.name(), partition.number];
-    let (epoch, position) = raise.query_row(key, |row| {
+    let (epoch, position, suspicion) = raise.query_row(key, |row| {
         let epoch: Unsigned = row.get(0)?;
-        Ok((OwnerEpoch(epoch.0), position_at(row, 1, partition)?))
+        let trial = match row.get(5)? {
+            Some(until) => Some(Trial { until, starts: row.get(6)? }),
+            None => None,
+        };
+        let suspicion = Suspicion { starts: row.get(3)?, careful_until: row.get(4)?, trial };
+        Ok((OwnerEpoch(epoch.0), position_at(row, 1, partition)?, suspicion))
     })?;
     let parked = parked(connection, build, Some(partition))?;
-    Ok(Taken { epoch, position, parked: parked.into_iter().map(|(_, lane)| lane).collect() })
+    Ok(Taken { epoch, position, parked: parked.into_iter().map(|(_, lane)| lane).collect(), suspicion })
 }
 
 pub(super) fn save(
@@ -39,7 +44,8 @@ pub(super) fn save(
     }
     // P1: never backwards.
     let mut write = connection.prepare_cached(
-        r#"UPDATE checkpoints SET log = ?5, "offset" = ?6
+        r#"UPDATE checkpoints SET log = ?5, "offset" = ?6, starts = 1, trial_until = NULL, trial_starts = 0,
+            careful_until = CASE WHEN careful_until > ?6 THEN careful_until END
         WHERE generation = ?1 AND projection = ?2 AND topic = ?3 AND partition = ?4
             AND ("offset" IS NULL OR "offset" < ?6)"#,
     )?;
@@ -63,7 +69,7 @@ fn other_log(connection: &Connection, build: Build, log: LogId) -> Result<Option
     Ok(statement.query_row(values, |row| row.get(0)).optional()?)
 }
 
-fn check_owner(
+pub(super) fn check_owner(
     connection: &Connection,
     build: Build,
     partition: Partition,
@@ -183,7 +189,7 @@ pub(super) fn parked(
     partition: Option<Partition>,
 ) -> Result<Vec<(Partition, ParkedLane)>, StoreError> {
     let mut statement = connection.prepare_cached(
-        r#"SELECT topic, partition, lane, reason, min("offset"), count(*)
+        r#"SELECT topic, partition, lane, reason, min("offset"), count(*), unfinished_drains
         FROM parked_lanes JOIN parked_events USING (generation, projection, topic, partition, lane)
         WHERE generation = ?1 AND projection = ?2 AND topic = coalesce(?3, topic)
             AND partition = coalesce(?4, partition)
@@ -198,6 +204,7 @@ pub(super) fn parked(
             reason: row.get(3)?,
             first: row.get(4)?,
             waiting: row.get::<_, Unsigned>(5)?.0,
+            unfinished_drains: row.get(6)?,
         };
         Ok((partition, lane))
     })?;

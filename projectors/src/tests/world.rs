@@ -1,0 +1,215 @@
+//! The runtime on the embedded stores, with a projection that remembers what it was given and misbehaves when told to.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use adapters::StoreError;
+use adapters::checkpoints::{Build, Checkpoints, Generation, Partition, SqliteCheckpoints};
+use adapters::codec::Codec;
+use adapters::content::{Content, SqliteContent};
+use adapters::event_log::{EventLog, Record, SqliteEventLog};
+use adapters::secrets::Secrets;
+use adapters::sqlite::{Database, Durability, READ_MODELS, TRUTH};
+use async_trait::async_trait;
+use domain::event::Schema;
+use domain::{Event, Lane, PostId, StreamId, Topic, UserId, reaction};
+use tokio::sync::watch;
+
+use super::fixture::{envelope, id};
+use crate::projection::{ApplyError, Projection, Recorded};
+use crate::runtime::{Runtime, RuntimePorts, Settings, State};
+
+pub(super) const NAME: &str = "probe";
+pub(super) const FOREVER: Duration = Duration::from_secs(60);
+
+/// A projection that remembers what it was given and misbehaves when told to.
+#[derive(Default)]
+pub(super) struct Probe {
+    pub(super) applied: Mutex<Vec<(PostId, u64)>>,
+    pub(super) seen: watch::Sender<usize>,
+    /// The next so many calls fail as a store does.
+    pub(super) failures: Mutex<u32>,
+    /// Events (post and sequence) that break a rule.
+    pub(super) refused: Mutex<HashSet<(PostId, u64)>>,
+    /// Events whose handling panics.
+    pub(super) panics: Mutex<HashSet<(PostId, u64)>>,
+    /// Events whose handling ends the process.
+    pub(super) fatal: Mutex<HashSet<(PostId, u64)>>,
+}
+
+fn key(event: &Recorded) -> (PostId, u64) {
+    match &event.envelope.event {
+        Event::Reaction(reaction) => (reaction.subject().post, event.envelope.sequence),
+        other => panic!("only reactions are appended here: {other:?}"),
+    }
+}
+
+#[async_trait]
+impl Projection for Probe {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Posts]
+    }
+
+    fn opens_text(&self) -> bool {
+        true
+    }
+
+    async fn apply(&self, _: Generation, events: &[Recorded]) -> Result<(), ApplyError> {
+        {
+            let mut failures = self.failures.lock().unwrap();
+            if *failures > 0 {
+                *failures -= 1;
+                return Err(StoreError::Unavailable("made to fail".to_owned()).into());
+            }
+        }
+        for event in events {
+            let key = key(event);
+            let panics = self.panics.lock().unwrap().contains(&key);
+            assert!(!panics, "made to panic");
+            if self.fatal.lock().unwrap().contains(&key) {
+                std::process::abort();
+            }
+            if self.refused.lock().unwrap().contains(&key) {
+                let offset = event.position.offset;
+                return Err(ApplyError::Permanent { offset, reason: "made to refuse".to_owned() });
+            }
+        }
+        // All or nothing, so that what was applied twice shows.
+        self.applied.lock().unwrap().extend(events.iter().map(key));
+        self.seen.send_replace(self.applied.lock().unwrap().len());
+        Ok(())
+    }
+}
+
+impl Probe {
+    pub(super) fn of(&self, post: PostId) -> Vec<u64> {
+        let applied = self.applied.lock().unwrap();
+        applied.iter().filter(|(of, _)| *of == post).map(|(_, sequence)| *sequence).collect()
+    }
+}
+
+pub(super) struct World {
+    pub(super) event_log: Arc<SqliteEventLog>,
+    pub(super) checkpoints: Arc<SqliteCheckpoints>,
+    codec: Arc<Codec>,
+    truth: Arc<Database>,
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl World {
+    pub(super) async fn new(partitions: u16) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut world = Self::open(directory.path(), partitions).await;
+        world._directory = Some(directory);
+        world
+    }
+
+    /// In a directory that outlives this.
+    pub(super) async fn open(directory: &Path, partitions: u16) -> Self {
+        let truth = Database::open(&directory.join("truth.db"), &TRUTH, Durability::Process).unwrap();
+        let models = Database::open(&directory.join("models.db"), &READ_MODELS, Durability::Process).unwrap();
+        let event_log = Arc::new(SqliteEventLog::open(Arc::clone(&truth), partitions).await.unwrap());
+        let content: Arc<dyn Content> =
+            Arc::new(SqliteContent::open(Arc::clone(&truth), Some(Arc::clone(&event_log))).unwrap());
+        let secrets = Secrets::load_or_create(&directory.join("secrets.toml")).unwrap();
+        Self {
+            event_log,
+            checkpoints: Arc::new(SqliteCheckpoints::open(models, Arc::clone(&truth)).unwrap()),
+            codec: Arc::new(Codec::new(content, &secrets)),
+            truth,
+            _directory: None,
+        }
+    }
+
+    pub(super) async fn start(&self, probe: &Arc<Probe>) -> Runtime {
+        let ports = RuntimePorts {
+            event_log: Arc::clone(&self.event_log) as Arc<dyn EventLog>,
+            checkpoints: Arc::clone(&self.checkpoints) as Arc<dyn Checkpoints>,
+            codec: Arc::clone(&self.codec),
+        };
+        let settings = Settings {
+            batch: 7,
+            parallelism: 3,
+            first_pause: Duration::from_millis(1),
+            longest_pause: Duration::from_millis(4),
+        };
+        let probe: Arc<dyn Projection> = Arc::clone(probe) as Arc<dyn Projection>;
+        Runtime::start(ports, vec![probe], settings).await.unwrap()
+    }
+
+    /// Likes and unlikes of a post by one person, with these sequences.
+    pub(super) async fn append(&self, post: PostId, sequences: impl IntoIterator<Item = u64>) {
+        let mut records = Vec::new();
+        for sequence in sequences {
+            records.push(self.record(post, sequence).await);
+        }
+        self.event_log.append(records).await.unwrap();
+    }
+
+    async fn record(&self, post: PostId, sequence: u64) -> Record {
+        let user: UserId = id(1);
+        let subject = reaction::Subject { post, user };
+        let event = if sequence % 2 == 1 { reaction::Event::Liked(subject) } else { reaction::Event::Unliked(subject) };
+        let envelope = envelope(StreamId::Reaction(post, user), sequence, user, event.into());
+        self.codec.seal(envelope).await.unwrap()
+    }
+
+    /// An event of a type that only a later version knows.
+    pub(super) async fn append_unknown(&self, post: PostId, sequence: u64) {
+        let mut record = self.record(post, sequence).await;
+        record.attributes.schema = Schema { kind: "reaction.laughed".to_owned(), version: 1 };
+        self.event_log.append(vec![record]).await.unwrap();
+    }
+
+    /// Turns events of the type of the future into ones that this version reads: the upgrade.
+    pub(super) async fn upgrade(&self) {
+        let upgrade = "UPDATE events SET type = replace(type, 'laughed', 'liked')";
+        self.truth.write(|connection| Ok(connection.execute(upgrade, [])?)).await.unwrap();
+    }
+
+    pub(super) fn build() -> Build {
+        Build { projection: NAME, generation: Generation::FIRST }
+    }
+
+    /// Waits until everything in the log has been applied or parked.
+    pub(super) async fn caught_up(&self) {
+        let mut progress = self.checkpoints.progress();
+        for number in 0..self.event_log.partitions() {
+            let head = self.event_log.head(Topic::Posts, number).await.unwrap();
+            let partition = Partition { topic: Topic::Posts, number };
+            if head >= 0 {
+                let passed = progress.wait_for(|progress| progress.has_passed(NAME, partition, head));
+                tokio::time::timeout(FOREVER, passed).await.expect("catches up").unwrap();
+            }
+        }
+    }
+
+    pub(super) async fn parked(&self) -> Vec<(Lane, u64)> {
+        let parked = self.checkpoints.parked(Self::build()).await.unwrap();
+        parked.into_iter().map(|(_, parked)| (parked.lane, parked.waiting)).collect()
+    }
+}
+
+pub(super) fn post(number: u8) -> PostId {
+    id(number)
+}
+
+/// Waits until the worker of the first partition is as `is_so` wants it.
+pub(super) async fn until(runtime: &Runtime, mut is_so: impl FnMut(&State) -> bool) -> State {
+    let reached = async {
+        loop {
+            let state = runtime.status().await.unwrap().swap_remove(0).state;
+            if is_so(&state) {
+                return state;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(FOREVER, reached).await.expect("the state that was waited for")
+}
