@@ -9,7 +9,7 @@ use adapters::secrets::Secrets;
 use adapters::stores::{self, Stores};
 use command_api::relay::{self, Relay};
 use command_api::write_path::WritePath;
-use projectors::{Engagement, Projection, Runtime, RuntimePorts, Timelines};
+use projectors::{Engagement, Profiles, Projection, Runtime, RuntimePorts, Timelines};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -91,7 +91,8 @@ pub(crate) async fn start_projections(config: &Config, opened: &Opened) -> Resul
     let limits = config.timeline_limits();
     let projections: Vec<Arc<dyn Projection>> = vec![
         Arc::new(Timelines::new(Arc::clone(&views), timelines, Arc::clone(&live), limits)),
-        Arc::new(Engagement::new(views, live)),
+        Arc::new(Engagement::new(Arc::clone(&views), live)),
+        Arc::new(Profiles::new(views)),
     ];
     let started = Runtime::start(ports, projections, config.projection_settings()).await;
     started.map_err(|error| Failure::failed(format!("the projections do not start: {error}")))

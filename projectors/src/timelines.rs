@@ -60,7 +60,7 @@ struct Work {
     authors: Vec<AuthorEntry>,
     published: Vec<Entry>,
     followed: Vec<Pair>,
-    related: Vec<(Pair, i64)>,
+    related: Vec<(UserId, i64)>,
 }
 
 impl Timelines {
@@ -148,12 +148,10 @@ impl Timelines {
         Ok(self.views.hot(generation, &authors).await?.into_iter().collect())
     }
 
-    async fn announce(&self, related: &[(Pair, i64)]) -> Result<(), StoreError> {
-        for (pair, position) in related {
-            for person in [pair.from, pair.to] {
-                let message = Message { position: *position, news: News::RelationChanged };
-                self.live.publish(Channel::Viewer(person), vec![message]).await?;
-            }
+    async fn announce(&self, related: &[(UserId, i64)]) -> Result<(), StoreError> {
+        for (person, position) in related {
+            let message = Message { position: *position, news: News::RelationChanged };
+            self.live.publish(Channel::Viewer(*person), vec![message]).await?;
         }
         Ok(())
     }
@@ -235,9 +233,15 @@ impl Work {
             relation::Event::Unfollowed(_) => EdgeField::Following(false),
             relation::Event::Blocked(_) => EdgeField::Blocking(true),
             relation::Event::Unblocked(_) => EdgeField::Blocking(false),
+            relation::Event::Muted(_) => EdgeField::Muting(true),
+            relation::Event::Unmuted(_) => EdgeField::Muting(false),
         };
         self.edges.push(EdgeChange { from: pair.from, to: pair.to, what, sequence });
-        self.related.push((pair, offset));
+        self.related.push((pair.from, offset));
+        // Who is muted is not to notice, not even by an open stream that stirs.
+        if !matches!(what, EdgeField::Muting(_)) {
+            self.related.push((pair.to, offset));
+        }
         if what == EdgeField::Following(true) {
             self.followed.push(pair);
         }

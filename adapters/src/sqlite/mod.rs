@@ -49,8 +49,13 @@ pub const TRUTH: Schema =
     Schema { application_id: 0x484c_5431, migrations: &[include_str!("../../../schemas/sqlite/truth.1.sql")] };
 
 /// The read models with their positions and parked lanes: all of it can be rebuilt from the truth.
-pub const READ_MODELS: Schema =
-    Schema { application_id: 0x484c_5231, migrations: &[include_str!("../../../schemas/sqlite/read_models.1.sql")] };
+pub const READ_MODELS: Schema = Schema {
+    application_id: 0x484c_5231,
+    migrations: &[
+        include_str!("../../../schemas/sqlite/read_models.1.sql"),
+        include_str!("../../../schemas/sqlite/read_models.2.sql"),
+    ],
+};
 
 /// What an acknowledged write survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

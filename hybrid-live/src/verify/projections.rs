@@ -7,7 +7,7 @@ use adapters::checkpoints::{Build, Partition};
 use adapters::stores::Stores;
 use domain::stream::BEFORE_FIRST;
 use domain::{Position, Topic};
-use projectors::{Engagement, Runtime, State, Timelines};
+use projectors::{Engagement, Profiles, Runtime, State, Timelines};
 
 use super::model::Heads;
 use crate::cli::Projection;
@@ -43,9 +43,10 @@ impl Projections {
     /// # Errors
     /// The stores fail.
     pub(super) async fn start(config: &Config, opened: &Opened, asked: Option<Projection>) -> Result<Self, Failure> {
-        let all: [(Projection, &'static str, &'static [Topic]); 2] = [
+        let all: [(Projection, &'static str, &'static [Topic]); 3] = [
             (Projection::Timelines, Timelines::NAME, &[Topic::Posts, Topic::Relations]),
             (Projection::Engagement, Engagement::NAME, &[Topic::Posts]),
+            (Projection::Profiles, Profiles::NAME, &[Topic::Users, Topic::Relations, Topic::Posts]),
         ];
         let mut compared = Vec::new();
         for (projection, name, topics) in all {

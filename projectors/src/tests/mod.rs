@@ -2,4 +2,5 @@
 
 mod counts;
 mod fixture;
+mod profiles;
 mod running;

@@ -68,7 +68,7 @@ impl Feed {
         }
     }
 
-    /// Takes out whom `viewer` does not follow now, or is kept apart from by a block (R3): homes keep their posts.
+    /// Takes out whom `viewer` does not follow now, mutes, or is kept apart from by a block (R3): homes keep their posts.
     pub(super) async fn still_followed(
         &self,
         generation: Generation,
@@ -85,7 +85,7 @@ impl Feed {
         let followed: HashSet<UserId> = authors
             .into_iter()
             .zip(relations)
-            .filter(|(_, relation)| relation.following && !relation.is_blocked())
+            .filter(|(_, relation)| relation.following && !relation.muting && !relation.is_blocked())
             .map(|(author, _)| author)
             .collect();
         candidates.entries.retain(|entry| entry.author == viewer || followed.contains(&entry.author));
