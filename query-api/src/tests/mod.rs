@@ -5,6 +5,7 @@ mod feed;
 mod health;
 mod http_client;
 mod live;
+mod people;
 mod queries;
 mod resume;
 mod speed;
