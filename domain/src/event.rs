@@ -108,10 +108,13 @@ macro_rules! types {
 
 types! {
     "user.registered" = user::Registered,
+    "user.profile_edited" = user::ProfileEdited,
     "relation.followed" = relation::Followed,
     "relation.unfollowed" = relation::Unfollowed,
     "relation.blocked" = relation::Blocked,
     "relation.unblocked" = relation::Unblocked,
+    "relation.muted" = relation::Muted,
+    "relation.unmuted" = relation::Unmuted,
     "post.published" = post::Published,
     "post.edited" = post::Edited,
     "post.deleted" = post::Deleted,
@@ -159,7 +162,7 @@ impl Event {
     /// The lane in the topic.
     pub fn lane(&self) -> Lane {
         match self {
-            Self::User(user::Event::Registered(registered)) => Lane::user(registered.user),
+            Self::User(event) => Lane::user(event.user()),
             Self::Relation(event) => Lane::pair(event.pair().from, event.pair().to),
             Self::Post(event) => Lane::post(event.post()),
             Self::Comment(event) => Lane::post(event.post()),
@@ -170,7 +173,7 @@ impl Event {
     /// The stream that it belongs to.
     pub fn stream(&self) -> StreamId {
         match self {
-            Self::User(user::Event::Registered(registered)) => StreamId::User(registered.user),
+            Self::User(event) => StreamId::User(event.user()),
             Self::Relation(event) => StreamId::relation(event.pair().from, event.pair().to),
             Self::Post(event) => StreamId::Post(event.post()),
             Self::Comment(event) => StreamId::Comment(event.comment()),
@@ -182,6 +185,7 @@ impl Event {
     pub fn sealed_box(&self) -> Option<(UserId, &SealedBox)> {
         match self {
             Self::User(user::Event::Registered(data)) => data.names.sealed().map(|sealed| (data.user, sealed)),
+            Self::User(user::Event::ProfileEdited(data)) => data.profile.sealed().map(|sealed| (data.user, sealed)),
             Self::Post(post::Event::Published(data)) => data.text.sealed().map(|sealed| (data.author, sealed)),
             Self::Post(post::Event::Edited(data)) => data.text.sealed().map(|sealed| (data.author, sealed)),
             Self::Comment(comment::Event::Added(data)) => data.text.sealed().map(|sealed| (data.author, sealed)),
@@ -197,6 +201,7 @@ impl Event {
     pub fn sealed_part(&mut self) -> Option<(UserId, &mut dyn SealedPart)> {
         match self {
             Self::User(user::Event::Registered(data)) => Some((data.user, &mut data.names)),
+            Self::User(user::Event::ProfileEdited(data)) => Some((data.user, &mut data.profile)),
             Self::Post(post::Event::Published(data)) => Some((data.author, &mut data.text)),
             Self::Post(post::Event::Edited(data)) => Some((data.author, &mut data.text)),
             Self::Comment(comment::Event::Added(data)) => Some((data.author, &mut data.text)),

@@ -26,6 +26,10 @@ pub struct Direction {
     pub following: bool,
     /// Wants nothing of the other, and shows the other nothing.
     pub blocking: bool,
+    /// Wants the other's posts out of what is put together for them. Not written where it does not hold: so it was
+    /// before one could.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub muting: bool,
 }
 
 /// Who does it to whom.
@@ -49,6 +53,11 @@ pub enum Command {
     Block(Pair),
     /// Allow follows again; restores none.
     Unblock(Pair),
+    /// Find no posts of the other in one's home any more. What one opens is shown all the same, follows stay as they
+    /// are, and the other does not learn of it.
+    Mute(Pair),
+    /// Find them again.
+    Unmute(Pair),
 }
 
 /// What happens between two people.
@@ -62,13 +71,36 @@ pub enum Event {
     Blocked(Pair),
     /// `relation.unblocked`
     Unblocked(Pair),
+    /// `relation.muted`
+    Muted(Pair),
+    /// `relation.unmuted`
+    Unmuted(Pair),
 }
 
 impl Event {
     /// Who did it to whom.
     pub fn pair(&self) -> Pair {
         match self {
-            Self::Followed(pair) | Self::Unfollowed(pair) | Self::Blocked(pair) | Self::Unblocked(pair) => *pair,
+            Self::Followed(pair)
+            | Self::Unfollowed(pair)
+            | Self::Blocked(pair)
+            | Self::Unblocked(pair)
+            | Self::Muted(pair)
+            | Self::Unmuted(pair) => *pair,
+        }
+    }
+}
+
+impl Command {
+    /// Who wants it, of whom.
+    pub fn pair(&self) -> Pair {
+        match self {
+            Self::Follow(pair)
+            | Self::Unfollow(pair)
+            | Self::Block(pair)
+            | Self::Unblock(pair)
+            | Self::Mute(pair)
+            | Self::Unmute(pair) => *pair,
         }
     }
 }
@@ -106,8 +138,7 @@ impl Aggregate for Relation {
     type Event = Event;
 
     fn decide(&self, command: &Command) -> Result<Vec<Event>, Rejection> {
-        let (Command::Follow(pair) | Command::Unfollow(pair) | Command::Block(pair) | Command::Unblock(pair)) =
-            *command;
+        let pair = command.pair();
         if pair.from == pair.to {
             return Err(Rejection::Oneself);
         }
@@ -144,6 +175,16 @@ impl Aggregate for Relation {
                     events.push(Event::Unblocked(pair));
                 }
             }
+            Command::Mute(_) => {
+                if !there.muting {
+                    events.push(Event::Muted(pair));
+                }
+            }
+            Command::Unmute(_) => {
+                if there.muting {
+                    events.push(Event::Unmuted(pair));
+                }
+            }
         }
         Ok(events)
     }
@@ -155,6 +196,8 @@ impl Aggregate for Relation {
             Event::Unfollowed(_) => direction.following = false,
             Event::Blocked(_) => direction.blocking = true,
             Event::Unblocked(_) => direction.blocking = false,
+            Event::Muted(_) => direction.muting = true,
+            Event::Unmuted(_) => direction.muting = false,
         }
     }
 }

@@ -129,6 +129,21 @@ text!(
     |text| lines(text, 8 * 1024)
 );
 
+text!(
+    /// What a person says of themselves: at most 500 characters, in several lines if they like, trimmed, line ends made
+    /// `\n`. May be empty, and is where nothing of it would show.
+    #[derive(Default)]
+    Bio,
+    |text| lines_or_nothing(text, 500)
+);
+
+impl Bio {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 fn line(text: &str, limit: usize) -> Result<String, InvalidText> {
     let text = text.trim();
     if text.chars().all(shows_nothing) {
@@ -144,17 +159,40 @@ fn line(text: &str, limit: usize) -> Result<String, InvalidText> {
 }
 
 fn lines(text: &str, limit: usize) -> Result<String, InvalidText> {
-    let text = text.replace("\r\n", "\n").replace(|c| c == '\r' || is_line_separator(c), "\n");
+    let text = with_line_feeds(text);
     if text.len() > limit {
         return Err(InvalidText::TooLong { limit, unit: "bytes" });
     }
-    if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+    if text.chars().any(is_no_part_of_lines) {
         return Err(InvalidText::Control);
     }
     if text.chars().all(shows_nothing) {
         return Err(InvalidText::Empty);
     }
     Ok(text)
+}
+
+fn lines_or_nothing(text: &str, limit: usize) -> Result<String, InvalidText> {
+    let text = with_line_feeds(text.trim());
+    if text.chars().any(is_no_part_of_lines) {
+        return Err(InvalidText::Control);
+    }
+    if text.chars().all(shows_nothing) {
+        return Ok(String::new());
+    }
+    if text.chars().count() > limit {
+        return Err(InvalidText::TooLong { limit, unit: "characters" });
+    }
+    Ok(text)
+}
+
+fn with_line_feeds(text: &str) -> String {
+    text.replace("\r\n", "\n").replace(|c| c == '\r' || is_line_separator(c), "\n")
+}
+
+/// Control characters other than what sets lines apart and indents them.
+fn is_no_part_of_lines(c: char) -> bool {
+    c.is_control() && c != '\n' && c != '\t'
 }
 
 /// Unicode's own line and paragraph separators, which browsers and editors break lines at.

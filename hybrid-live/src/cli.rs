@@ -292,8 +292,10 @@ pub(crate) struct VerifyArgs {
 pub(crate) enum Projection {
     /// Homes, authors' posts, relations
     Timelines,
-    /// Counts, comments, likes
+    /// Counts, comments, likes, versions
     Engagement,
+    /// What people show of themselves, their numbers, lists of follows
+    Profiles,
 }
 
 impl Projection {

@@ -9,7 +9,7 @@ use adapters::secrets::Secrets;
 use adapters::stores::{self, Stores};
 use command_api::relay::{self, Relay};
 use command_api::write_path::WritePath;
-use projectors::{Engagement, Projection, Runtime, RuntimePorts, Timelines};
+use projectors::{Engagement, Profiles, Projection, Runtime, RuntimePorts, Timelines};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -88,7 +88,8 @@ pub(crate) fn projections(config: &Config, stores: &Stores) -> Vec<Arc<dyn Proje
     let limits = config.timeline_limits();
     vec![
         Arc::new(Timelines::new(Arc::clone(&views), timelines, Arc::clone(&live), limits)),
-        Arc::new(Engagement::new(views, live)),
+        Arc::new(Engagement::new(Arc::clone(&views), live)),
+        Arc::new(Profiles::new(views)),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! What people do with a post: counts, comments, who reacted; and telling open streams of it.
+//! What people do with a post: counts, comments, who reacted, what was said before; and telling open streams of it.
 //!
 //! All events about a post are in its lane, so its counts can be guarded by one position. Order of effects, also when
 //! events are delivered again: counts and rows, then live messages. A repeat in the log changes nothing (C2) and is
@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use adapters::checkpoints::{ENGAGEMENT, Generation};
 use adapters::live::{Channel, Live, Message, News};
-use adapters::views::{CommentRow, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow, Views};
+use adapters::views::{
+    CommentRow, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow, VersionRow, Views,
+};
 use async_trait::async_trait;
 use domain::stream::BEFORE_FIRST;
-use domain::{CommentId, Envelope, Event, PostId, Topic, UserId, comment, post, reaction};
+use domain::{CommentId, Envelope, Event, PostId, StreamId, Topic, UserId, comment, post, reaction};
 
 use crate::projection::{ApplyError, Projection, Recorded};
 
@@ -132,6 +134,9 @@ pub(crate) struct LaneState {
     reactions: HashMap<UserId, ReactionRow>,
     changed_comments: Vec<CommentId>,
     changed_reactions: Vec<UserId>,
+    /// What the batch's events say, by stream and sequence, whether the rows have them already or not: the process may
+    /// have died between the rows and the versions.
+    versions: Vec<VersionRow>,
     messages: Vec<Message>,
     /// Offset of the newest reaction to tell of: one message with the final count says it all.
     likes_moved: Option<i64>,
@@ -169,6 +174,7 @@ impl LaneState {
             reactions: rows.reactions.into_iter().map(|row| (row.user, row)).collect(),
             changed_comments: Vec::new(),
             changed_reactions: Vec::new(),
+            versions: Vec::new(),
             messages: Vec::new(),
             likes_moved: None,
         }
@@ -181,6 +187,7 @@ impl LaneState {
             Event::Reaction(event) => self.reaction(offset, envelope, *event)?,
             Event::User(_) | Event::Relation(_) => {}
         }
+        self.versions.extend(version(envelope));
         self.row.position = self.row.position.max(offset);
         Ok(())
     }
@@ -316,15 +323,54 @@ impl LaneState {
         self.changed_reactions.dedup();
         let comments = self.changed_comments.iter().filter_map(|id| self.comments.get(id).cloned()).collect();
         let reactions = self.changed_reactions.iter().filter_map(|user| self.reactions.get(user).copied()).collect();
+        let (versions, forgotten) = self.versions();
         let update = EngagementUpdate {
             post: self.post,
             expected_position: self.expected_position,
             row: self.row,
             comments,
             reactions,
+            versions,
+            forgotten,
         };
         (update, self.messages)
     }
+
+    /// What to keep of all that the batch says, and which of its streams are gone. A repeat of what a post or comment
+    /// said before it was deleted finds its tombstone, and so brings nothing back.
+    fn versions(&mut self) -> (Vec<VersionRow>, Vec<StreamId>) {
+        let mut forgotten = Vec::new();
+        if self.row.deleted {
+            forgotten.push(StreamId::Post(self.post));
+        }
+        let gone = self.comments.values().filter(|row| row.text.is_none());
+        forgotten.extend(gone.map(|row| StreamId::Comment(row.comment)));
+        forgotten.sort_unstable();
+        let mut versions = std::mem::take(&mut self.versions);
+        versions.retain(|version| forgotten.binary_search(&version.stream).is_err());
+        (versions, forgotten)
+    }
+}
+
+/// What an event says, if it says anything that can be read.
+fn version(envelope: &Envelope) -> Option<VersionRow> {
+    let (title, text) = match &envelope.event {
+        Event::Post(
+            post::Event::Published(post::Published { text, .. }) | post::Event::Edited(post::Edited { text, .. }),
+        ) => {
+            let post::Text { title, markdown } = text.open()?;
+            (title.clone(), markdown.to_string())
+        }
+        Event::Comment(
+            comment::Event::Added(comment::Added { text, .. }) | comment::Event::Edited(comment::Edited { text, .. }),
+        ) => (None, text.open()?.to_string()),
+        Event::Post(post::Event::Deleted(_))
+        | Event::Comment(comment::Event::Deleted(_))
+        | Event::Reaction(_)
+        | Event::User(_)
+        | Event::Relation(_) => return None,
+    };
+    Some(VersionRow { stream: envelope.stream, sequence: envelope.sequence, at: envelope.time, title, text })
 }
 
 fn out_of_order(offset: i64, what: &str) -> ApplyError {

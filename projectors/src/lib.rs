@@ -3,11 +3,13 @@
 //! A new projection is one file here that implements [`Projection`], and a line where the binary lists them.
 
 pub mod engagement;
+pub mod profiles;
 pub mod projection;
 pub mod runtime;
 pub mod timelines;
 
 pub use engagement::Engagement;
+pub use profiles::Profiles;
 pub use projection::{ApplyError, Projection, Recorded};
 pub use runtime::{PartitionStatus, Runtime, RuntimePorts, Settings, State};
 pub use timelines::Timelines;

@@ -65,7 +65,9 @@ struct Work {
     authors: Vec<AuthorEntry>,
     published: Vec<Entry>,
     followed: Vec<Pair>,
-    related: Vec<(Pair, i64)>,
+    /// Whose feed is another one than before.
+    changed: Vec<UserId>,
+    related: Vec<(UserId, i64)>,
 }
 
 /// Whether anybody is told of a post as new.
@@ -174,23 +176,10 @@ impl Timelines {
         self.live.publish_to_each(channels, message).await
     }
 
-    /// Whoever follows, blocks or mutes has another feed than before, from here on.
-    async fn stamp(&self, generation: Generation, related: &[(Pair, i64)]) -> Result<(), StoreError> {
-        if related.is_empty() {
-            return Ok(());
-        }
-        let mut changed: Vec<UserId> = related.iter().map(|(pair, _)| pair.from).collect();
-        changed.sort_unstable();
-        changed.dedup();
-        self.views.renew_stamps(generation, &changed).await
-    }
-
-    async fn announce(&self, related: &[(Pair, i64)]) -> Result<(), StoreError> {
-        for (pair, position) in related {
-            for person in [pair.from, pair.to] {
-                let message = Message { position: *position, news: News::RelationChanged };
-                self.live.publish(Channel::Viewer(person), vec![message]).await?;
-            }
+    async fn announce(&self, related: &[(UserId, i64)]) -> Result<(), StoreError> {
+        for (person, position) in related {
+            let message = Message { position: *position, news: News::RelationChanged };
+            self.live.publish(Channel::Viewer(*person), vec![message]).await?;
         }
         Ok(())
     }
@@ -222,7 +211,7 @@ impl Projection for Timelines {
         }
 
         let hot = self.hot(generation, &work).await?;
-        let Work { published, mut followed, related, .. } = work;
+        let Work { published, mut followed, mut changed, related, .. } = work;
         stream::iter(published)
             .map(|entry| self.fan_out(generation, entry, hot.contains(&entry.author)))
             .buffer_unordered(CONCURRENCY)
@@ -236,7 +225,12 @@ impl Projection for Timelines {
             .await?;
 
         // After the edges and the copies that it stands for.
-        self.stamp(generation, &related).await?;
+        if !changed.is_empty() {
+            // After what they stand for: a reader who finds the stamp that they saw before has missed no change.
+            changed.sort_unstable();
+            changed.dedup();
+            self.views.renew_stamps(generation, &changed).await?;
+        }
         self.announce(&related).await?;
         Ok(())
     }
@@ -277,9 +271,16 @@ impl Work {
             relation::Event::Unfollowed(_) => EdgeField::Following(false),
             relation::Event::Blocked(_) => EdgeField::Blocking(true),
             relation::Event::Unblocked(_) => EdgeField::Blocking(false),
+            relation::Event::Muted(_) => EdgeField::Muting(true),
+            relation::Event::Unmuted(_) => EdgeField::Muting(false),
         };
         self.edges.push(EdgeChange { from: pair.from, to: pair.to, what, sequence });
-        self.related.push((pair, offset));
+        self.changed.push(pair.from);
+        self.related.push((pair.from, offset));
+        // Who is muted is not to notice, not even by an open stream that stirs.
+        if !matches!(what, EdgeField::Muting(_)) {
+            self.related.push((pair.to, offset));
+        }
         if what == EdgeField::Following(true) {
             self.followed.push(pair);
         }

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapters::checkpoints::{ENGAGEMENT, TIMELINES};
+use adapters::checkpoints::{ENGAGEMENT, PROFILES, TIMELINES};
 use adapters::http::auth::AccessTokens;
 use adapters::http::consistency::{Consistency, Token, wait};
 use adapters::http::cursor::Cursors;
@@ -28,6 +28,13 @@ pub(crate) const TIMELINES_WHOLE: (&str, &[Topic]) = (TIMELINES, &[Topic::Posts,
 pub(crate) const TIMELINES_OF_RELATIONS: (&str, &[Topic]) = (TIMELINES, &[Topic::Relations]);
 /// Numbers, comments, reactions.
 pub(crate) const ENGAGEMENT_OF_POSTS: (&str, &[Topic]) = (ENGAGEMENT, &[Topic::Posts]);
+
+/// What people show of themselves, and their numbers.
+pub(crate) const PROFILES_WHOLE: (&str, &[Topic]) = (PROFILES, &[Topic::Users, Topic::Relations, Topic::Posts]);
+/// Names, and who follows whom.
+pub(crate) const PROFILES_OF_FOLLOWS: (&str, &[Topic]) = (PROFILES, &[Topic::Users, Topic::Relations]);
+/// Names.
+pub(crate) const PROFILES_OF_USERS: (&str, &[Topic]) = (PROFILES, &[Topic::Users]);
 
 /// How long a query waits for projections to pass what its consistency token names.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -55,7 +55,7 @@ impl People {
     pub(crate) fn person(&self, user: UserId) -> Option<Person> {
         match serde_json::from_str(self.state(user)?).ok()? {
             User::Absent => None,
-            User::Registered { username, display_name } => Some(Person { id: user, username, display_name }),
+            User::Registered { username, display_name, .. } => Some(Person { id: user, username, display_name }),
         }
     }
 }

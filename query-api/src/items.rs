@@ -1,9 +1,9 @@
 //! What the API shows of posts, comments and people, as it goes over the wire.
 
 use adapters::content::Preview;
-use adapters::views::{CommentRow, Engagement};
+use adapters::views::{CommentRow, Engagement, ProfileNames, ProfileRow, RelationView};
 use domain::post::Visibility;
-use domain::text::{CommentText, DisplayName, Title, Username};
+use domain::text::{Bio, CommentText, DisplayName, Title, Username};
 use domain::{CommentId, PostId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,126 @@ pub struct Person {
     pub username: Username,
     /// What the person wants to be called.
     pub display_name: DisplayName,
+}
+
+impl Person {
+    /// Of a row; `None` of somebody who shows nothing.
+    pub fn of(row: ProfileRow) -> Option<Self> {
+        let ProfileNames { username, display_name, bio: _ } = row.names?;
+        Some(Self { id: row.user, username, display_name })
+    }
+}
+
+/// One's own account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The account.
+    pub id: UserId,
+    /// Unique in the whole system.
+    pub username: Username,
+    /// What the person wants to be called.
+    pub display_name: DisplayName,
+    /// What the person says of themselves; may be empty.
+    pub bio: Bio,
+}
+
+/// What the viewer and another person are to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relation {
+    /// The viewer follows them.
+    pub following: bool,
+    /// They follow the viewer.
+    pub followed_by: bool,
+    /// The viewer has blocked them.
+    pub blocking: bool,
+    /// The viewer mutes them.
+    pub muting: bool,
+}
+
+impl From<RelationView> for Relation {
+    fn from(view: RelationView) -> Self {
+        let RelationView { following, followed_by, blocking, muting, blocked_by: _ } = view;
+        Self { following, followed_by, blocking, muting }
+    }
+}
+
+/// A person, in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The account.
+    pub id: UserId,
+    /// Unique in the whole system.
+    pub username: Username,
+    /// What the person wants to be called.
+    pub display_name: DisplayName,
+    /// What the person says of themselves; may be empty.
+    pub bio: Bio,
+    /// When the account came into being.
+    pub registered_at: Timestamp,
+    /// What the `ETag` of the account says.
+    pub version: u64,
+    /// How many follow them.
+    pub followers: u64,
+    /// How many they follow.
+    pub following: u64,
+    /// How many posts of theirs are not deleted, whoever may read them.
+    pub posts: u64,
+    /// What the viewer and they are to each other; null without a viewer, and of oneself.
+    pub relation: Option<Relation>,
+}
+
+impl Profile {
+    /// Of a row; `None` of somebody who shows nothing.
+    pub fn new(row: ProfileRow, relation: Option<Relation>) -> Option<Self> {
+        let ProfileRow { user: id, names, sequence: version, followers, following, posts } = row;
+        let ProfileNames { username, display_name, bio } = names?;
+        let registered_at = id.timestamp();
+        Some(Self { id, username, display_name, bio, registered_at, version, followers, following, posts, relation })
+    }
+}
+
+/// The people who were asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profiles {
+    /// In the order in which they were asked for, each once, without those who are not there.
+    pub items: Vec<Profile>,
+}
+
+/// Somebody in a list of people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelatedPerson {
+    /// Who.
+    #[serde(flatten)]
+    pub person: Person,
+    /// In lists of follows: since when it holds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub followed_at: Option<Timestamp>,
+    /// What the viewer and they are to each other; null without a viewer, and of oneself.
+    pub relation: Option<Relation>,
+}
+
+/// What a post said from one edit to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostVersion {
+    /// What the `ETag` said.
+    pub version: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The title.
+    pub title: Option<Title>,
+    /// The text as written.
+    pub markdown: String,
+}
+
+/// What a comment said from one edit to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommentVersion {
+    /// What the `ETag` said.
+    pub version: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The text.
+    pub text: String,
 }
 
 /// A post in a list.

@@ -23,6 +23,8 @@ pub mod items;
 
 mod access;
 mod api;
+mod comment;
+mod history;
 mod hydrate;
 mod lists;
 mod me;
@@ -31,6 +33,7 @@ mod post;
 mod posts;
 mod readers;
 mod stream;
+mod users;
 mod watch;
 
 #[cfg(test)]
@@ -59,9 +62,18 @@ pub fn router(ports: Ports, settings: Settings) -> Router {
         .route("/v1/feed", get(posts::home))
         .route("/v1/feed/stream", get(watch::feed))
         .route("/v1/me", get(me::me))
+        .route("/v1/me/blocked", get(me::blocked))
+        .route("/v1/me/muted", get(me::muted))
+        .route("/v1/users", get(users::some))
+        .route("/v1/users/{id}", get(users::profile))
+        .route("/v1/users/{id}/followers", get(users::followers))
+        .route("/v1/users/{id}/following", get(users::following))
         .route("/v1/users/{id}/posts", get(posts::by_author))
         .route("/v1/posts/{id}", get(post::whole))
         .route("/v1/posts/{id}/comments", get(post::comments))
+        .route("/v1/posts/{id}/history", get(history::of_post))
+        .route("/v1/comments/{id}", get(comment::whole))
+        .route("/v1/comments/{id}/history", get(history::of_comment))
         .route("/v1/posts/{id}/likes", get(post::likes))
         .route("/v1/posts/{id}/stream", get(watch::post))
         .with_state(api::Api::new(ports, settings))

@@ -1,18 +1,96 @@
-//! `GET /v1/me`: who is asking.
+//! `GET /v1/me`: who is asking; and whom they have blocked and muted.
 
+use adapters::StoreError;
+use adapters::checkpoints::{PROFILES, TIMELINES};
 use adapters::http::auth::Actor;
+use adapters::http::extract::Params;
 use adapters::http::problem::{Code, Problem};
+use adapters::views::EdgeList;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
+use domain::user::User;
+use domain::{StreamId, UserId};
+use http::{HeaderMap, StatusCode, header};
 
-use crate::api::Api;
-use crate::hydrate::People;
+use crate::api::{Api, PROFILES_OF_USERS, Reads, TIMELINES_OF_RELATIONS};
+use crate::items::{Account, ListPage, Person, RelatedPerson};
+use crate::lists::NewestFirst;
+use crate::post::names_version;
+
+/// Who is what to whom, and names.
+const READS: Reads = &[TIMELINES_OF_RELATIONS, PROFILES_OF_USERS];
 
 /// Answers from the truth, which is never behind.
 pub(crate) async fn me(State(api): State<Api>, actor: Actor, headers: HeaderMap) -> Result<Response, Problem> {
     let consistency = api.wait(&headers, &[]).await?;
-    let people = People::read(api.ports.content.as_ref(), [actor.user]).await?;
-    let person = people.person(actor.user).ok_or(Code::NotFound)?;
-    Ok(api.uncached(axum::Json(person).into_response(), consistency))
+    let stream = StreamId::User(actor.user);
+    let stored = api.ports.content.states(&[stream]).await?.into_iter().next().flatten().ok_or(Code::NotFound)?;
+    // Without what serde quotes: the state holds what the person wrote.
+    let unreadable = |error: serde_json::Error| format!("{stream} is not readable ({:?})", error.classify());
+    let state = serde_json::from_str(&stored.state).map_err(|error| StoreError::Damaged(unreadable(error)))?;
+    let User::Registered { username, display_name, bio } = state else { return Err(Code::NotFound.into()) };
+    let etag = format!("\"{}\"", stored.sequence);
+    if names_version(&headers, &etag) {
+        let answer = (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]);
+        return Ok(api.uncached(answer.into_response(), consistency));
+    }
+    let account = Account { id: actor.user, username, display_name, bio };
+    Ok(api.uncached(([(header::ETAG, etag)], axum::Json(account)).into_response(), consistency))
+}
+
+/// `GET /v1/me/blocked`
+pub(crate) async fn blocked(
+    State(api): State<Api>,
+    actor: Actor,
+    headers: HeaderMap,
+    Params(params): Params<NewestFirst>,
+) -> Result<Response, Problem> {
+    list(&api, actor.user, EdgeList::Blocking, &headers, &params).await
+}
+
+/// `GET /v1/me/muted`
+pub(crate) async fn muted(
+    State(api): State<Api>,
+    actor: Actor,
+    headers: HeaderMap,
+    Params(params): Params<NewestFirst>,
+) -> Result<Response, Problem> {
+    list(&api, actor.user, EdgeList::Muting, &headers, &params).await
+}
+
+/// One's own lists name everybody on them, whatever they do in turn: or nothing on them could be taken back.
+async fn list(
+    api: &Api,
+    user: UserId,
+    list: EdgeList,
+    headers: &HeaderMap,
+    params: &NewestFirst,
+) -> Result<Response, Problem> {
+    let scope = match list {
+        EdgeList::Blocking => format!("blocked:{user}"),
+        EdgeList::Muting => format!("muted:{user}"),
+    };
+    let before = params.before(api, &scope, |bytes| UserId::from_slice(bytes).ok())?;
+    let consistency = api.wait(headers, READS).await?;
+    let generation = api.ports.checkpoints.serving(TIMELINES).await?;
+    let views = api.ports.views.as_ref();
+    let limit = params.limit.get();
+    // One more tells whether anything follows.
+    let mut others = views.edge_list(generation, user, list, before, limit + 1).await?;
+    let more = others.len() > limit;
+    others.truncate(limit);
+    let relations = views.relations(generation, user, &others).await?;
+    let named = api.ports.checkpoints.serving(PROFILES).await?;
+    let rows = views.profiles(named, &others).await?;
+    let items = rows.into_iter().zip(relations).filter_map(|(row, relation)| {
+        let person = Person::of(row?)?;
+        Some(RelatedPerson { person, followed_at: None, relation: Some(relation.into()) })
+    });
+    let page = ListPage {
+        items: items.collect(),
+        next: others.last().filter(|_| more).map(|last| api.cursors.seal(&scope, last.as_bytes())),
+        newest: None,
+        stream_position: None,
+    };
+    Ok(api.uncached(axum::Json(page).into_response(), consistency))
 }

@@ -74,7 +74,7 @@ pub(crate) async fn whole(
 }
 
 /// Whether the client says that it has this version.
-fn names_version(headers: &HeaderMap, etag: &str) -> bool {
+pub(crate) fn names_version(headers: &HeaderMap, etag: &str) -> bool {
     headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
         value.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
     })
@@ -129,7 +129,8 @@ pub(crate) async fn likes(
     Ok(api.uncached(axum::Json(page).into_response(), consistency))
 }
 
-async fn visible(api: &Api, viewer: Option<UserId>, post: PostId) -> Result<VisiblePost, Problem> {
+/// The post, if it is there for the viewer.
+pub(crate) async fn visible(api: &Api, viewer: Option<UserId>, post: PostId) -> Result<VisiblePost, Problem> {
     let generation = api.ports.checkpoints.serving(TIMELINES).await?;
     let (content, views) = (api.ports.content.as_ref(), api.ports.views.as_ref());
     Ok(find_post(content, views, generation, viewer, post).await?.post().ok_or(Code::NotFound)?)

@@ -26,8 +26,10 @@ pub use sqlite::SqliteCheckpoints;
 
 /// The projection that writes timelines and edges. Its name, like every projection's, is in stored keys: it stays.
 pub const TIMELINES: &str = "timelines";
-/// The projection that writes counts, comments and reactions.
+/// The projection that writes counts, comments, their versions and reactions.
 pub const ENGAGEMENT: &str = "engagement";
+/// The projection that writes what people show of themselves, and their numbers.
+pub const PROFILES: &str = "profiles";
 
 /// One build of a projection. A rebuild makes the next one beside the one that serves; every key of a read model
 /// carries it.

@@ -12,6 +12,8 @@ pub(crate) mod comments;
 pub(crate) mod counts;
 pub(crate) mod edges;
 pub(crate) mod model;
+pub(crate) mod profiles;
+pub(crate) mod versions;
 
 macro_rules! stamp {
     ($open:ident) => {
@@ -36,14 +38,34 @@ macro_rules! stamp {
             }
             edges {
                 directions_are_apart,
-                each_half_of_a_direction_keeps_what_it_is,
+                each_part_of_a_direction_keeps_what_it_is,
                 an_edge_never_goes_back_to_an_older_sequence,
                 followers_and_followed_are_paged_by_id,
                 blocks_are_found_from_both_ends,
                 stamps_are_never_the_same_again,
+                whom_one_blocks_or_mutes_is_paged_newest_id_first,
                 authors_stay_hot,
                 generations_are_independent,
                 edges_are_scanned_in_the_order_of_their_keys,
+            }
+            profiles {
+                what_nobody_wrote_is_nothing,
+                names_are_those_of_the_newest_event,
+                people_are_found_by_user_name,
+                numbers_change_with_what_they_count,
+                a_repeat_and_a_late_event_change_nothing,
+                follows_are_paged_newest_first,
+                generations_are_independent,
+                people_and_follows_are_scanned_in_the_order_of_their_keys,
+                numbers_are_those_of_the_model_whatever_is_repeated,
+            }
+            versions {
+                versions_are_paged_newest_first,
+                a_version_is_written_once,
+                what_is_gone_has_no_versions,
+                versions_are_written_with_the_counts_or_not_at_all,
+                generations_are_independent,
+                versions_are_scanned_in_the_order_of_their_keys,
             }
             model {
                 engagement_is_what_the_model_says,
@@ -96,6 +118,8 @@ fn update(number: u32, position: i64) -> EngagementUpdate {
         row: PostRow { position, listed: position, ..PostRow::default() },
         comments: Vec::new(),
         reactions: Vec::new(),
+        versions: Vec::new(),
+        forgotten: Vec::new(),
     }
 }
 

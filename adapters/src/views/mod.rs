@@ -1,20 +1,22 @@
-//! The port of read models in documents: counts, comments by post, who reacted, edges. Every row carries the
+//! The port of read models in documents: counts, comments by post, versions, who reacted, edges, profiles. Every row carries the
 //! generation it belongs to, and the sequence and offset of what it was last changed by.
 //!
 //! All rows about a post come from one lane, so their offsets are of one partition and compare. They are offsets of
 //! the log that the generation was built from (`checkpoints` knows which).
 
 use async_trait::async_trait;
-use domain::text::CommentText;
-use domain::{CommentId, PostId, Timestamp, UserId};
+use domain::text::{CommentText, Title, Username};
+use domain::{CommentId, PostId, StreamId, Timestamp, UserId};
 
 use crate::StoreError;
 use crate::checkpoints::Generation;
 
 #[cfg(test)]
 mod contract;
+mod profiles;
 mod sqlite;
 
+pub use profiles::{FollowList, FollowRow, ProfileChange, ProfileNames, ProfileRow};
 pub use sqlite::SqliteViews;
 
 /// What is counted about a post, and up to where.
@@ -89,6 +91,21 @@ pub struct ReactionRow {
     pub position: i64,
 }
 
+/// What a post or a comment said from one event to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionRow {
+    /// The post or comment.
+    pub stream: StreamId,
+    /// The event's sequence in it: the version's number.
+    pub sequence: u64,
+    /// When the event was.
+    pub at: Timestamp,
+    /// The title, of posts that have one.
+    pub title: Option<Title>,
+    /// Markdown of a post, plain text of a comment.
+    pub text: String,
+}
+
 /// Which rows a batch of one post's lane needs.
 #[derive(Clone, Debug)]
 pub struct EngagementLookup {
@@ -124,6 +141,10 @@ pub struct EngagementUpdate {
     pub comments: Vec<CommentRow>,
     /// New reaction rows.
     pub reactions: Vec<ReactionRow>,
+    /// Versions to keep; those that are kept already stay.
+    pub versions: Vec<VersionRow>,
+    /// Posts and comments that are gone, and their versions with them.
+    pub forgotten: Vec<StreamId>,
 }
 
 /// A post's numbers as a viewer sees them.
@@ -148,6 +169,8 @@ pub struct Edge {
     pub following: bool,
     /// Wants nothing of them.
     pub blocking: bool,
+    /// Wants their posts out of the home.
+    pub muting: bool,
     /// Sequence, in the pair's stream, of the newest event in this direction.
     pub sequence: u64,
 }
@@ -165,13 +188,24 @@ pub struct EdgeChange {
     pub sequence: u64,
 }
 
-/// The half of a direction that an event changes.
+/// The part of a direction that an event changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EdgeField {
     /// Following, or no longer.
     Following(bool),
     /// Blocking, or no longer.
     Blocking(bool),
+    /// Muting, or no longer.
+    Muting(bool),
+}
+
+/// Which list of what one person does about others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdgeList {
+    /// Whom they block.
+    Blocking,
+    /// Whom they mute.
+    Muting,
 }
 
 /// What a viewer and another are to each other.
@@ -185,6 +219,8 @@ pub struct RelationView {
     pub blocking: bool,
     /// The other has blocked the viewer.
     pub blocked_by: bool,
+    /// The viewer mutes the other. The other way round is nobody's business but the other's.
+    pub muting: bool,
 }
 
 impl RelationView {
@@ -197,8 +233,9 @@ impl RelationView {
 /// The read models in documents.
 ///
 /// Invariants: a row never goes back to an older sequence; `write_engagement` changes a post's counts only from the
-/// position that they were computed from, then the rows, then `listed`, so that a crash between the steps is mended
-/// by writing the same batch again (in SQLite all is one transaction); removed things stay as tombstones.
+/// position that they were computed from, then rows and versions, then `listed`, so that a crash between the steps is
+/// mended by writing the same batch again (in SQLite all is one transaction); removed things stay as tombstones.
+/// Versions need none: whoever writes a batch knows from the tombstone what to forget.
 #[async_trait]
 pub trait Views: Send + Sync + 'static {
     // Engagement: written by the projection of that name alone.
@@ -254,6 +291,15 @@ pub trait Views: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<ReactionRow>, StoreError>;
 
+    /// What a post or comment said, newest first, below the version `before`.
+    async fn versions(
+        &self,
+        generation: Generation,
+        stream: StreamId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<VersionRow>, StoreError>;
+
     // Edges: written by `timelines` alone.
 
     /// Applies each change whose sequence is above that of its direction's row; makes rows that are not there.
@@ -295,6 +341,16 @@ pub trait Views: Send + Sync + 'static {
     /// reads number and feed in this order and finds the same number later has missed no change.
     async fn renew_stamps(&self, generation: Generation, users: &[UserId]) -> Result<(), StoreError>;
 
+    /// Whom `user` blocks or mutes, the greatest id first, below `before`.
+    async fn edge_list(
+        &self,
+        generation: Generation,
+        user: UserId,
+        list: EdgeList,
+        before: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StoreError>;
+
     /// Marks authors as hot: their posts are merged by readers from now on, and for ever.
     async fn mark_hot(&self, generation: Generation, authors: &[UserId]) -> Result<(), StoreError>;
 
@@ -303,6 +359,32 @@ pub trait Views: Send + Sync + 'static {
 
     /// The hot authors whom `user` follows.
     async fn hot_followed(&self, generation: Generation, user: UserId) -> Result<Vec<UserId>, StoreError>;
+
+    // Profiles: written by the projection of that name alone.
+
+    /// Applies each change whose sequence is above that of its own row: the profile for names, the follow, the post.
+    /// The numbers of a profile change with the follow or post that they count and at no other time, whatever is
+    /// written again, in whichever order lanes come (C1, C2). In SQLite all is one transaction.
+    async fn write_profiles(&self, generation: Generation, changes: Vec<ProfileChange>) -> Result<(), StoreError>;
+
+    /// People, in the order asked for; `None` where there is no row.
+    async fn profiles(&self, generation: Generation, users: &[UserId]) -> Result<Vec<Option<ProfileRow>>, StoreError>;
+
+    /// Who has each user name, in the order asked for.
+    async fn users_named(
+        &self,
+        generation: Generation,
+        usernames: &[Username],
+    ) -> Result<Vec<Option<UserId>>, StoreError>;
+
+    /// Follows that hold, newest first by time and then by the other person's id, below `before`.
+    async fn newest_follows(
+        &self,
+        generation: Generation,
+        list: FollowList,
+        before: Option<(Timestamp, UserId)>,
+        limit: usize,
+    ) -> Result<Vec<FollowRow>, StoreError>;
 
     // Scans for `verify`: at most `limit` rows in key order above `after`.
 
@@ -337,4 +419,28 @@ pub trait Views: Send + Sync + 'static {
         after: Option<(UserId, UserId)>,
         limit: usize,
     ) -> Result<Vec<Edge>, StoreError>;
+
+    /// People, by id.
+    async fn scan_profiles(
+        &self,
+        generation: Generation,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<ProfileRow>, StoreError>;
+
+    /// Follows, past ones too, by from and to.
+    async fn scan_follows(
+        &self,
+        generation: Generation,
+        after: Option<(UserId, UserId)>,
+        limit: usize,
+    ) -> Result<Vec<FollowRow>, StoreError>;
+
+    /// Versions, by the stream's text and the number.
+    async fn scan_versions(
+        &self,
+        generation: Generation,
+        after: Option<(StreamId, u64)>,
+        limit: usize,
+    ) -> Result<Vec<VersionRow>, StoreError>;
 }

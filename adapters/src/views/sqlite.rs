@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{CommentId, PostId, UserId};
+use domain::text::Username;
+use domain::{CommentId, PostId, StreamId, Timestamp, UserId};
 
 use super::{
-    CommentRow, Edge, EdgeChange, Engagement, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow,
-    RelationView, Views,
+    CommentRow, Edge, EdgeChange, EdgeList, Engagement, EngagementLookup, EngagementRows, EngagementUpdate, FollowList,
+    FollowRow, PostRow, ProfileChange, ProfileRow, ReactionRow, RelationView, VersionRow, Views,
 };
 use crate::StoreError;
 use crate::checkpoints::Generation;
@@ -16,6 +17,8 @@ use crate::sqlite::Database;
 
 mod edges;
 mod engagement;
+mod profiles;
+mod versions;
 
 /// The adapter.
 #[derive(Clone, Debug)]
@@ -87,6 +90,16 @@ impl Views for SqliteViews {
         self.db.read(|connection| engagement::likes(connection, generation, post, before, limit)).await
     }
 
+    async fn versions(
+        &self,
+        generation: Generation,
+        stream: StreamId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<VersionRow>, StoreError> {
+        self.db.read(|connection| versions::newest(connection, generation, stream, before, limit)).await
+    }
+
     async fn write_edges(&self, generation: Generation, changes: &[EdgeChange]) -> Result<(), StoreError> {
         let changes = changes.to_vec();
         self.db.write(move |connection| edges::write(connection, generation, &changes)).await
@@ -134,6 +147,17 @@ impl Views for SqliteViews {
         self.db.write(move |connection| edges::renew_stamps(connection, generation, &users)).await
     }
 
+    async fn edge_list(
+        &self,
+        generation: Generation,
+        user: UserId,
+        list: EdgeList,
+        before: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StoreError> {
+        self.db.read(|connection| edges::list(connection, generation, user, list, before, limit)).await
+    }
+
     async fn mark_hot(&self, generation: Generation, authors: &[UserId]) -> Result<(), StoreError> {
         let authors = authors.to_vec();
         self.db.write(move |connection| edges::mark_hot(connection, generation, &authors)).await
@@ -145,6 +169,32 @@ impl Views for SqliteViews {
 
     async fn hot_followed(&self, generation: Generation, user: UserId) -> Result<Vec<UserId>, StoreError> {
         self.db.read(|connection| edges::hot_followed(connection, generation, user)).await
+    }
+
+    async fn write_profiles(&self, generation: Generation, changes: Vec<ProfileChange>) -> Result<(), StoreError> {
+        self.db.write(move |connection| profiles::write(connection, generation, &changes)).await
+    }
+
+    async fn profiles(&self, generation: Generation, users: &[UserId]) -> Result<Vec<Option<ProfileRow>>, StoreError> {
+        self.db.read(|connection| profiles::rows(connection, generation, users)).await
+    }
+
+    async fn users_named(
+        &self,
+        generation: Generation,
+        usernames: &[Username],
+    ) -> Result<Vec<Option<UserId>>, StoreError> {
+        self.db.read(|connection| profiles::users_named(connection, generation, usernames)).await
+    }
+
+    async fn newest_follows(
+        &self,
+        generation: Generation,
+        list: FollowList,
+        before: Option<(Timestamp, UserId)>,
+        limit: usize,
+    ) -> Result<Vec<FollowRow>, StoreError> {
+        self.db.read(|connection| profiles::newest_follows(connection, generation, list, before, limit)).await
     }
 
     async fn scan_posts(
@@ -181,6 +231,33 @@ impl Views for SqliteViews {
         limit: usize,
     ) -> Result<Vec<Edge>, StoreError> {
         self.db.read(|connection| edges::scan(connection, generation, after, limit)).await
+    }
+
+    async fn scan_profiles(
+        &self,
+        generation: Generation,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<ProfileRow>, StoreError> {
+        self.db.read(|connection| profiles::scan(connection, generation, after, limit)).await
+    }
+
+    async fn scan_follows(
+        &self,
+        generation: Generation,
+        after: Option<(UserId, UserId)>,
+        limit: usize,
+    ) -> Result<Vec<FollowRow>, StoreError> {
+        self.db.read(|connection| profiles::scan_follows(connection, generation, after, limit)).await
+    }
+
+    async fn scan_versions(
+        &self,
+        generation: Generation,
+        after: Option<(StreamId, u64)>,
+        limit: usize,
+    ) -> Result<Vec<VersionRow>, StoreError> {
+        self.db.read(|connection| versions::scan(connection, generation, after, limit)).await
     }
 }
 

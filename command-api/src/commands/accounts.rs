@@ -1,14 +1,14 @@
-//! Register.
+//! Register, and edit what one shows of oneself.
 
 use adapters::StoreError;
 use adapters::http::clock;
-use domain::text::{DisplayName, Username};
-use domain::user::{Command, User};
-use domain::{StreamId, UserId};
+use domain::text::{Bio, DisplayName, Username};
+use domain::user::{Command, Profile, User};
+use domain::{Rejection, StreamId, UserId};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Answered, Commands, access, answer};
+use super::{Answered, Commands, SeenVersions, access, answer};
 use crate::auth::private::Private;
 use crate::write_path::{Found, Once, Origin, WriteError};
 
@@ -26,6 +26,15 @@ pub struct Registration {
     pub password_hash: Option<String>,
 }
 
+/// What somebody wants to show of themselves.
+#[derive(Clone, Debug)]
+pub struct ProfileEdit {
+    /// The versions that the editor has seen.
+    pub seen: SeenVersions,
+    /// What it shall say.
+    pub profile: Profile,
+}
+
 /// An account as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Account {
@@ -35,14 +44,16 @@ pub(crate) struct Account {
     pub(crate) username: Username,
     /// What the person wants to be called.
     pub(crate) display_name: DisplayName,
+    /// What the person says of themselves; may be empty.
+    pub(crate) bio: Bio,
 }
 
 /// The account in a state, if there is one.
 pub(crate) fn account_of(id: UserId, user: &User) -> Option<Account> {
     match user {
         User::Absent => None,
-        User::Registered { username, display_name } => {
-            Some(Account { id, username: username.clone(), display_name: display_name.clone() })
+        User::Registered { username, display_name, bio } => {
+            Some(Account { id, username: username.clone(), display_name: display_name.clone(), bio: bio.clone() })
         }
     }
 }
@@ -120,5 +131,26 @@ impl Commands {
         };
         let executed = self.write_path.change(stream, &origin, once, decide).await?;
         self.finish(once, stream, executed.answer, executed.token).await
+    }
+
+    /// Replaces what the origin's actor shows of themselves.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn edit_profile(&self, origin: &Origin<'_>, edit: ProfileEdit) -> Result<Answered, WriteError> {
+        let ProfileEdit { seen, profile } = edit;
+        let user = origin.actor;
+        let stream = StreamId::User(user);
+        let command = Command::EditProfile { user, profile };
+        let decide = |found: &Found<User>| {
+            let mut change = found.decide(&command, origin.at)?;
+            found.expect_version(|version| seen.include(version))?;
+            let version = found.sequence + change.events.len() as u64;
+            let account = account_of(user, &change.state).ok_or(Rejection::NotFound("user"))?;
+            change.answer = Some(answer(StatusCode::OK, &account, Some(version))?);
+            Ok::<_, WriteError>(change)
+        };
+        let executed = self.write_path.change(stream, origin, None, decide).await?;
+        self.finish(None, stream, executed.answer, executed.token).await
     }
 }

@@ -17,8 +17,8 @@ mod posts;
 mod reactions;
 mod relations;
 
-pub use accounts::Registration;
 pub(crate) use accounts::{Account, account_of};
+pub use accounts::{ProfileEdit, Registration};
 pub use comments::{CommentEdit, NewComment};
 pub use posts::{PostEdit, Publication};
 

@@ -1,4 +1,4 @@
-//! Follow, unfollow, block, unblock. All can be repeated without harm.
+//! Follow, unfollow, block, unblock, mute, unmute. All can be repeated without harm.
 
 use adapters::http::consistency::Token;
 use domain::relation::{Command, Pair, Relation};
@@ -38,6 +38,22 @@ impl Commands {
     /// Unknown, or oneself.
     pub async fn unblock(&self, origin: &Origin<'_>, to: UserId) -> Result<Token, WriteError> {
         self.relate(origin, to, Command::Unblock).await
+    }
+
+    /// Finds no posts of `to` in the home any more. They do not learn of it.
+    ///
+    /// # Errors
+    /// Unknown, or oneself.
+    pub async fn mute(&self, origin: &Origin<'_>, to: UserId) -> Result<Token, WriteError> {
+        self.relate(origin, to, Command::Mute).await
+    }
+
+    /// Finds them again.
+    ///
+    /// # Errors
+    /// Unknown, or oneself.
+    pub async fn unmute(&self, origin: &Origin<'_>, to: UserId) -> Result<Token, WriteError> {
+        self.relate(origin, to, Command::Unmute).await
     }
 
     async fn relate(

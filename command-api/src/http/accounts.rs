@@ -1,19 +1,21 @@
-//! `POST /v1/accounts`
+//! `POST /v1/accounts`, `PUT /v1/me`
 
+use adapters::http::auth::Actor;
 use adapters::http::clock::{entropy, now};
-use adapters::http::extract::BodyWithBytes;
+use adapters::http::extract::{Body, BodyWithBytes};
 use adapters::http::problem::Problem;
 use axum::extract::State;
 use axum::response::Response;
 use domain::UserId;
-use domain::text::{DisplayName, Username};
+use domain::text::{Bio, DisplayName, Username};
+use domain::user::Profile;
 use serde::Deserialize;
 
 use super::Api;
 use super::answers::answered;
-use super::headers::Repeatable;
+use super::headers::{IfMatch, Repeatable};
 use crate::auth::passwords::NewPassword;
-use crate::commands::Registration;
+use crate::commands::{ProfileEdit, Registration};
 use crate::write_path::Origin;
 
 #[derive(Debug, Deserialize)]
@@ -22,6 +24,14 @@ pub(super) struct Request {
     username: Username,
     password: NewPassword,
     display_name: Option<DisplayName>,
+}
+
+/// Both values, whichever shall change.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Edited {
+    display_name: DisplayName,
+    bio: Bio,
 }
 
 pub(super) async fn register(
@@ -46,4 +56,14 @@ pub(super) async fn register(
     let registration = Registration { username, display_name, password_hash };
     let origin = Origin::now(registering.user);
     answered(api.commands.register_begun(registering, &origin, registration).await?)
+}
+
+pub(super) async fn edit(
+    State(api): State<Api>,
+    actor: Actor,
+    IfMatch(seen): IfMatch,
+    Body(Edited { display_name, bio }): Body<Edited>,
+) -> Result<Response, Problem> {
+    let edit = ProfileEdit { seen, profile: Profile { display_name, bio } };
+    answered(api.commands.edit_profile(&Origin::now(actor.user), edit).await?)
 }

@@ -71,11 +71,13 @@ impl FromRef<Api> for Arc<AccessTokens> {
 pub fn router(state: CommandState) -> Router {
     Router::new()
         .route("/v1/accounts", post(accounts::register))
+        .route("/v1/me", put(accounts::edit))
         .route("/v1/sessions", post(sessions::log_in))
         .route("/v1/sessions/refresh", post(sessions::refresh))
         .route("/v1/sessions/current", axum::routing::delete(sessions::log_out))
         .route("/v1/users/{id}/follow", put(relations::follow).delete(relations::unfollow))
         .route("/v1/users/{id}/block", put(relations::block).delete(relations::unblock))
+        .route("/v1/users/{id}/mute", put(relations::mute).delete(relations::unmute))
         .route("/v1/posts", post(posts::publish))
         .route("/v1/posts/{id}", put(posts::edit).delete(posts::delete))
         .route("/v1/posts/{id}/comments", post(comments::add))

@@ -1,4 +1,4 @@
-//! `PUT` and `DELETE` of `/v1/users/{id}/follow` and `/v1/users/{id}/block`
+//! `PUT` and `DELETE` of `/v1/users/{id}/follow`, `/v1/users/{id}/block` and `/v1/users/{id}/mute`
 
 use adapters::http::auth::Actor;
 use adapters::http::extract::Id;
@@ -27,4 +27,12 @@ pub(super) async fn block(State(api): State<Api>, actor: Actor, Id(to): Id<UserI
 
 pub(super) async fn unblock(State(api): State<Api>, actor: Actor, Id(to): Id<UserId>) -> Answer {
     done(&api.commands.unblock(&Origin::now(actor.user), to).await?)
+}
+
+pub(super) async fn mute(State(api): State<Api>, actor: Actor, Id(to): Id<UserId>) -> Answer {
+    done(&api.commands.mute(&Origin::now(actor.user), to).await?)
+}
+
+pub(super) async fn unmute(State(api): State<Api>, actor: Actor, Id(to): Id<UserId>) -> Answer {
+    done(&api.commands.unmute(&Origin::now(actor.user), to).await?)
 }

@@ -6,7 +6,7 @@ use domain::{SessionId, StreamId, UserId};
 use futures::future::join_all;
 use serde_json::json;
 
-use super::world::{PASSWORD, World};
+use super::world::{PASSWORD, World, request};
 use crate::commands::{Commands, Registration};
 use crate::write_path::{Origin, WriteError};
 
@@ -15,7 +15,7 @@ async fn who_registers_has_an_account() {
     let world = World::together().await;
     let reply = world.register("Ada_1").await.expect(201);
     let id = reply.text("id");
-    assert_eq!(reply.body, json!({ "id": id, "username": "ada_1", "display_name": "ada_1" }));
+    assert_eq!(reply.body, json!({ "id": id, "username": "ada_1", "display_name": "ada_1", "bio": "" }));
     assert_eq!(reply.header("location"), Some(format!("/v1/users/{id}").as_str()));
     assert!(reply.header("consistency-token").is_some());
     let body = json!({ "username": "grace", "password": PASSWORD, "display_name": "Grace \u{1f600}" });
@@ -91,4 +91,72 @@ async fn accounts_can_be_made_with_given_ids_and_hashes() {
     // Its token is good all the same: what it says is signed.
     let token = world.tokens.issue(user, SessionId::from_parts(now(), [1; 10]), now()).unwrap();
     assert!(world.tokens.verify(&token, now()).is_ok());
+}
+
+#[tokio::test]
+async fn a_profile_is_edited_by_its_owner_from_the_version_that_they_have_seen() {
+    for world in [World::together().await, World::apart().await] {
+        let ada = world.person("ada").await;
+        let body = json!({ "display_name": " Ada L. ", "bio": "Analyst.\r\nMetaphysician.\n" });
+        let reply = ada.edit("/v1/me", "\"1\"", body.clone()).await.expect(200);
+        let account = json!({
+            "id": ada.id, "username": "ada", "display_name": "Ada L.", "bio": "Analyst.\nMetaphysician.",
+        });
+        assert_eq!(reply.body, account);
+        assert_eq!((reply.header("etag"), reply.header("location")), (Some("\"2\""), None));
+        let token = reply.header("consistency-token").expect("a token").to_owned();
+        // E2: the log has none of it in plain text.
+        let log = format!("{:?}", world.log().await);
+        assert!(log.contains("user.profile_edited") && !log.contains("Analyst") && !log.contains("Ada L."));
+
+        // What says so already changes nothing, and its answer covers what was written.
+        let before = world.everything().await;
+        let again = ada.edit("/v1/me", "\"2\"", body.clone()).await.expect(200);
+        assert_eq!((again.body.clone(), again.header("etag")), (account, Some("\"2\"")));
+        assert_eq!(again.header("consistency-token"), Some(token.as_str()));
+        ada.edit("/v1/me", "\"1\"", json!({ "display_name": "A", "bio": "" })).await.refused(412, "stale");
+        ada.send("PUT", "/v1/me", &[], Some(body)).await.refused(428, "precondition_required").at("If-Match");
+        assert_eq!(world.everything().await, before);
+
+        let reply = ada.edit("/v1/me", "*", json!({ "display_name": "A", "bio": "" })).await.expect(200);
+        assert_eq!((&reply.body["bio"], reply.header("etag")), (&json!(""), Some("\"3\"")));
+        let reply = world.log_in("ada", PASSWORD).await.expect(201);
+        assert_eq!(reply.body["user"], json!({ "id": ada.id, "username": "ada", "display_name": "A", "bio": "" }));
+    }
+}
+
+#[tokio::test]
+async fn profiles_that_are_not_allowed() {
+    let world = World::together().await;
+    let ada = world.person("ada").await;
+    let before = world.everything().await;
+    let good = json!({ "display_name": "Ada", "bio": "Analyst." });
+    let wrong = [
+        ("display_name", json!("")),
+        ("display_name", json!("a\nb")),
+        ("display_name", json!("x".repeat(51))),
+        ("display_name", json!(null)),
+        ("bio", json!("x".repeat(501))),
+        ("bio", json!("a\u{0}b")),
+        ("bio", json!("a\u{1b}[2J")),
+        ("bio", json!(null)),
+        ("bio", json!(7)),
+        ("username", json!("another")),
+    ];
+    for (field, value) in wrong {
+        let mut body = good.clone();
+        body[field] = value.clone();
+        ada.edit("/v1/me", "*", body).await.refused(422, "invalid_field").at(field);
+    }
+    for field in ["display_name", "bio"] {
+        let mut body = good.clone();
+        body.as_object_mut().unwrap().remove(field);
+        ada.edit("/v1/me", "*", body).await.refused(422, "invalid_field").at(field);
+    }
+    let nobody = world.send(request("PUT", "/v1/me", &[("if-match", "*")], Some(good))).await;
+    nobody.refused(401, "unauthenticated");
+    assert_eq!(world.everything().await, before);
+    // The longest that is allowed.
+    let body = json!({ "display_name": "é".repeat(50), "bio": "é".repeat(500) });
+    ada.edit("/v1/me", "*", body).await.expect(200);
 }

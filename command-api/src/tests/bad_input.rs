@@ -195,6 +195,9 @@ async fn who_is_nobody_or_not_who_they_say() {
         ("DELETE", format!("/v1/users/{}/follow", ada.id), None),
         ("PUT", format!("/v1/users/{}/block", ada.id), None),
         ("DELETE", format!("/v1/users/{}/block", ada.id), None),
+        ("PUT", format!("/v1/users/{}/mute", ada.id), None),
+        ("DELETE", format!("/v1/users/{}/mute", ada.id), None),
+        ("PUT", "/v1/me".to_owned(), Some(json!({ "display_name": "x", "bio": "" }))),
         ("DELETE", "/v1/sessions/current".to_owned(), None),
     ];
     for (method, path, body) in calls {

@@ -43,7 +43,7 @@ async fn who_logs_in_gets_tokens() {
     let session = reply.text("session_id");
     let expected = json!({
         "access_token": access, "token_type": "Bearer", "expires_in": 900, "refresh_token": refresh,
-        "session_id": session, "user": { "id": id, "username": "ada", "display_name": "ada" },
+        "session_id": session, "user": { "id": id, "username": "ada", "display_name": "ada", "bio": "" },
     });
     assert_eq!(reply.body, expected);
     assert_eq!(reply.header("cache-control"), Some("no-store"));

@@ -81,10 +81,10 @@ pub struct EdgeAnswer {
 
 impl Reference {
     /// T1: the posts that are not deleted, by those whom `user` follows now and by `user`, newest first, to the end.
-    /// A block either way keeps posts out, whatever else the log says (R3).
+    /// A block either way keeps posts out, whatever else the log says (R3), and so does a mute by `user`.
     pub fn home(&self, user: UserId) -> Vec<PostId> {
         let mut authors: BTreeSet<UserId> = self.following(user).collect();
-        authors.retain(|author| !self.is_blocked(user, *author));
+        authors.retain(|author| !self.is_blocked(user, *author) && !self.edge(user, *author).muting);
         authors.insert(user);
         let posts: BTreeSet<PostId> =
             authors.iter().filter_map(|author| self.posts_by_author.get(author)).flatten().copied().collect();
@@ -110,7 +110,11 @@ impl Reference {
     /// What `from` does about `to`.
     pub fn edge(&self, from: UserId, to: UserId) -> Direction {
         let holds = |who: Option<&BTreeSet<UserId>>| who.is_some_and(|others| others.contains(&to));
-        Direction { following: holds(self.following.get(&from)), blocking: holds(self.blocking.get(&from)) }
+        Direction {
+            following: holds(self.following.get(&from)),
+            blocking: holds(self.blocking.get(&from)),
+            muting: holds(self.muting.get(&from)),
+        }
     }
 
     /// Whether one of the two has blocked the other.

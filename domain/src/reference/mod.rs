@@ -3,7 +3,8 @@
 //! The judge of `verify` and of the property tests, so it shares no code with the projections. It also folds every
 //! stream, because the documents in `content` must be what folding the log gives.
 //!
-//! It keeps the present states and nothing of how they came about: its size follows what there is, not what happened.
+//! It keeps the present states and, of how they came about, only what is shown: the versions of texts that are there.
+//! So its size follows what there is, not what happened.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +20,12 @@ use crate::time::Timestamp;
 use crate::user::User;
 
 mod answers;
+mod people;
+mod versions;
 
 pub use answers::{CommentAnswer, EdgeAnswer, PostAnswer, ReactionAnswer};
+pub use people::{FollowAnswer, ProfileAnswer};
+pub use versions::Version;
 
 /// The model. Starts empty, as the log does; feed it every event of every topic, each partition in order.
 ///
@@ -35,14 +40,22 @@ pub struct Reference {
 
     /// Whom each user follows now.
     following: BTreeMap<UserId, BTreeSet<UserId>>,
+    /// Who follows each user now.
+    followers: BTreeMap<UserId, BTreeSet<UserId>>,
     /// Whom each user blocks now.
     blocking: BTreeMap<UserId, BTreeSet<UserId>>,
+    /// Whom each user mutes now.
+    muting: BTreeMap<UserId, BTreeSet<UserId>>,
+    /// Per direction, number and time of the newest event that began or ended a follow.
+    follows: BTreeMap<(UserId, UserId), (u64, Timestamp)>,
     /// Per direction, the sequence in the pair's stream of the newest event that changed it.
     direction_sequences: BTreeMap<(UserId, UserId), u64>,
     /// Each author's posts that are not deleted.
     posts_by_author: BTreeMap<UserId, BTreeSet<PostId>>,
     /// Each post's comments that are not deleted.
     comments_by_post: BTreeMap<PostId, BTreeSet<CommentId>>,
+    /// All that each post and each comment that is not deleted ever said, oldest first.
+    versions: BTreeMap<StreamId, Vec<Version>>,
 }
 
 /// A stream, folded so far.
@@ -130,21 +143,24 @@ impl Reference {
             return Err(Inconsistency::Unopened { stream, sequence, offset });
         }
         match event {
-            Event::User(event) => fold(&mut self.users, event_user(event), event, offset, *time),
+            Event::User(event) => fold(&mut self.users, event.user(), event, offset, *time),
             Event::Relation(event) => {
                 let pair = event.pair();
                 let key = (pair.from.min(pair.to), pair.from.max(pair.to));
                 fold(&mut self.relations, key, event, offset, *time);
                 self.direction_sequences.insert((pair.from, pair.to), sequence);
                 self.collect_relation(event);
+                self.collect_follow(event, sequence, *time);
             }
             Event::Post(event) => {
                 fold(&mut self.posts, event.post(), event, offset, *time);
                 self.collect_post(event);
+                self.collect_post_version(event, sequence, *time);
             }
             Event::Comment(event) => {
                 fold(&mut self.comments, event.comment(), event, offset, *time);
                 self.collect_comment(event);
+                self.collect_comment_version(event, sequence, *time);
             }
             Event::Reaction(event) => {
                 let reaction::Subject { post, user } = event.subject();
@@ -173,6 +189,8 @@ impl Reference {
             relation::Event::Unfollowed(_) => self.following.entry(from).or_default().remove(&to),
             relation::Event::Blocked(_) => self.blocking.entry(from).or_default().insert(to),
             relation::Event::Unblocked(_) => self.blocking.entry(from).or_default().remove(&to),
+            relation::Event::Muted(_) => self.muting.entry(from).or_default().insert(to),
+            relation::Event::Unmuted(_) => self.muting.entry(from).or_default().remove(&to),
         };
     }
 
@@ -199,11 +217,6 @@ impl Reference {
             }
         }
     }
-}
-
-fn event_user(event: &crate::user::Event) -> UserId {
-    let crate::user::Event::Registered(registered) = event;
-    registered.user
 }
 
 fn fold<K: Ord, A: Aggregate>(

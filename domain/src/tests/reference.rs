@@ -16,8 +16,8 @@ use crate::reference::{Inconsistency, Reference};
 use crate::relation::{Direction, Pair, Relation};
 use crate::sealed::SealedBox;
 use crate::stream::{Lane, StreamId};
-use crate::text::{DisplayName, Username};
-use crate::user::User;
+use crate::text::{Bio, DisplayName, Username};
+use crate::user::{Profile, User};
 use crate::{comment as comments, post as posts, reaction as reactions, relation as relations, user as users};
 
 const PEOPLE: u8 = 4;
@@ -38,6 +38,7 @@ struct World {
 #[derive(Clone, Debug)]
 enum Wish {
     User(u8),
+    EditProfile(u8, u8),
     Relation(u8, u8, u8),
     Publish(u8, u8),
     EditPost(u8, u8, u8),
@@ -52,7 +53,8 @@ fn wish() -> impl Strategy<Value = Wish> {
     let (who, which, said) = (0..PEOPLE, 0..POSTS, 0..COMMENTS);
     prop_oneof![
         1 => who.clone().prop_map(Wish::User),
-        4 => (who.clone(), who.clone(), 0..4u8).prop_map(|(from, to, what)| Wish::Relation(from, to, what)),
+        1 => (who.clone(), 0..3u8).prop_map(|(user, says)| Wish::EditProfile(user, says)),
+        5 => (who.clone(), who.clone(), 0..6u8).prop_map(|(from, to, what)| Wish::Relation(from, to, what)),
         3 => (which.clone(), who.clone()).prop_map(|(post, author)| Wish::Publish(post, author)),
         1 => (which.clone(), who.clone(), 0..3u8).prop_map(|(post, actor, text)| Wish::EditPost(post, actor, text)),
         1 => (which.clone(), who.clone()).prop_map(|(post, actor)| Wish::DeletePost(post, actor)),
@@ -83,6 +85,13 @@ impl World {
                 let command = users::Command::Register { user, username, display_name };
                 decide(&mut self.users, &mut self.log, StreamId::User(user), user, &command);
             }
+            Wish::EditProfile(user, says) => {
+                let bio = Bio::parse(&text(says)).expect("valid");
+                let profile = Profile { display_name: DisplayName::parse("Somebody else").expect("valid"), bio };
+                let user = person(user);
+                let command = users::Command::EditProfile { user, profile };
+                decide(&mut self.users, &mut self.log, StreamId::User(user), user, &command);
+            }
             Wish::Relation(from, to, what) => {
                 let pair = Pair { from: person(from), to: person(to) };
                 let commands = [
@@ -90,6 +99,8 @@ impl World {
                     relations::Command::Unfollow,
                     relations::Command::Block,
                     relations::Command::Unblock,
+                    relations::Command::Mute,
+                    relations::Command::Unmute,
                 ];
                 let stream = StreamId::relation(pair.from, pair.to);
                 let command = commands[usize::from(what)](pair);
@@ -219,6 +230,8 @@ fn edge(log: &[Envelope], from: UserId, to: UserId) -> Direction {
             relations::Event::Unfollowed(of) if *of == pair => direction.following = false,
             relations::Event::Blocked(of) if *of == pair => direction.blocking = true,
             relations::Event::Unblocked(of) if *of == pair => direction.blocking = false,
+            relations::Event::Muted(of) if *of == pair => direction.muting = true,
+            relations::Event::Unmuted(of) if *of == pair => direction.muting = false,
             _ => {}
         }
     }
@@ -278,8 +291,11 @@ fn said(log: &[Envelope], post: PostId) -> Vec<(CommentId, String)> {
 fn check(log: &[Envelope], reference: &Reference) {
     let people = || (0..PEOPLE).map(person);
     for user in people() {
-        let follows = |author| author == user || edge(log, user, author).following;
-        assert_eq!(reference.home(user), posts_by(log, follows), "T1: home of {user}");
+        let reads = |author| {
+            let edge = edge(log, user, author);
+            author == user || edge.following && !edge.muting
+        };
+        assert_eq!(reference.home(user), posts_by(log, reads), "T1: home of {user}");
         assert_eq!(reference.author_posts(user), posts_by(log, |author| author == user));
         for other in people() {
             assert_eq!(reference.edge(user, other), edge(log, user, other));
@@ -296,6 +312,7 @@ fn check(log: &[Envelope], reference: &Reference) {
         assert_eq!(texts, said(log, post), "comments on {post}");
     }
     check_rows(log, reference);
+    super::shown::check(log, reference, PEOPLE);
 }
 
 /// Every row knows the number and the place of its newest event.
@@ -437,7 +454,7 @@ fn r3_a_block_keeps_posts_out_even_where_a_follow_was_not_ended() {
     let followed = log[1].clone();
     log.push(Envelope { sequence: 2, id: event_id(99), event, ..followed });
     let reference = model(&delivered(&log, 0, &[]));
-    assert_eq!(reference.edge(person(0), person(1)), Direction { following: true, blocking: false });
+    assert_eq!(reference.edge(person(0), person(1)), Direction { following: true, ..Direction::default() });
     assert!(reference.home(person(0)).is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! Following and blocking: one stream for both directions, each event changing one.
+//! Following, blocking and muting: one stream for both directions, each event changing one.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,9 +8,10 @@ use super::story::{given, nothing, run};
 use crate::aggregate::{Aggregate, Rejection};
 use crate::relation::{Command, Direction, Event, Pair, Relation};
 
-const FOLLOWING: Direction = Direction { following: true, blocking: false };
-const BLOCKING: Direction = Direction { following: false, blocking: true };
-const NEITHER: Direction = Direction { following: false, blocking: false };
+const FOLLOWING: Direction = Direction { following: true, ..NEITHER };
+const BLOCKING: Direction = Direction { blocking: true, ..NEITHER };
+const MUTING: Direction = Direction { muting: true, ..NEITHER };
+const NEITHER: Direction = Direction { following: false, blocking: false, muting: false };
 
 /// From the lesser id to the greater.
 fn up() -> Pair {
@@ -59,7 +60,7 @@ fn an_unfollow_ends_ones_own_follow_only() {
 }
 
 #[test]
-fn nobody_follows_blocks_unfollows_or_unblocks_themselves() {
+fn nobody_follows_blocks_or_mutes_themselves_or_takes_it_back() {
     let oneself = Pair { from: person(1), to: person(1) };
     nothing::<Relation>()
         .when(Command::Follow(oneself))
@@ -69,7 +70,66 @@ fn nobody_follows_blocks_unfollows_or_unblocks_themselves() {
         .when(Command::Unfollow(oneself))
         .refused(Rejection::Oneself)
         .when(Command::Unblock(oneself))
+        .refused(Rejection::Oneself)
+        .when(Command::Mute(oneself))
+        .refused(Rejection::Oneself)
+        .when(Command::Unmute(oneself))
         .refused(Rejection::Oneself);
+}
+
+#[test]
+fn one_may_mute_whom_one_follows_and_goes_on_following() {
+    given::<Relation>([Event::Followed(up())])
+        .when(Command::Mute(up()))
+        .then([Event::Muted(up())])
+        .is(relation(Direction { muting: true, ..FOLLOWING }, NEITHER))
+        .when(Command::Unmute(up()))
+        .then([Event::Unmuted(up())])
+        .is(relation(FOLLOWING, NEITHER));
+}
+
+#[test]
+fn one_may_mute_a_stranger_and_follow_them_later() {
+    nothing::<Relation>()
+        .when(Command::Mute(down()))
+        .then([Event::Muted(down())])
+        .is(relation(NEITHER, MUTING))
+        .when(Command::Follow(down()))
+        .then([Event::Followed(down())])
+        .is(relation(NEITHER, Direction { muting: true, ..FOLLOWING }));
+}
+
+#[test]
+fn muting_twice_is_muting_once() {
+    given::<Relation>([Event::Muted(up())]).when(Command::Mute(up())).then_nothing();
+    nothing::<Relation>().when(Command::Unmute(up())).then_nothing();
+    given::<Relation>([Event::Muted(up())]).when(Command::Unmute(down())).then_nothing();
+}
+
+#[test]
+fn a_mute_and_a_block_do_not_touch_each_other() {
+    given::<Relation>([Event::Muted(up())])
+        .when(Command::Block(up()))
+        .then([Event::Blocked(up())])
+        .is(relation(Direction { muting: true, ..BLOCKING }, NEITHER))
+        .when(Command::Unblock(up()))
+        .then([Event::Unblocked(up())])
+        .is(relation(MUTING, NEITHER));
+    given::<Relation>([Event::Blocked(up())])
+        .when(Command::Mute(up()))
+        .then([Event::Muted(up())])
+        .when(Command::Mute(down()))
+        .then([Event::Muted(down())]);
+}
+
+/// Documents of pairs that mute nobody were written before one could, and are compared with folded ones as text.
+#[test]
+fn a_state_without_mutes_is_written_as_it_was_before_one_could_mute() {
+    let written =
+        r#"{"low_to_high":{"following":true,"blocking":false},"high_to_low":{"following":false,"blocking":true}}"#;
+    let state: Relation = serde_json::from_str(written).expect("reads");
+    assert_eq!(state, relation(FOLLOWING, BLOCKING));
+    assert_eq!(serde_json::to_string(&state).expect("serialises"), written);
 }
 
 #[test]
@@ -165,11 +225,13 @@ fn follows_stay_forbidden_until_both_blocks_are_lifted() {
 
 fn command() -> impl Strategy<Value = Command> {
     let pair = prop_oneof![Just(up()), Just(down())];
-    (pair, 0..4u8).prop_map(|(pair, what)| match what {
+    (pair, 0..6u8).prop_map(|(pair, what)| match what {
         0 => Command::Follow(pair),
         1 => Command::Unfollow(pair),
         2 => Command::Block(pair),
-        _ => Command::Unblock(pair),
+        3 => Command::Unblock(pair),
+        4 => Command::Mute(pair),
+        _ => Command::Unmute(pair),
     })
 }
 
@@ -183,6 +245,10 @@ proptest! {
             assert!(!(after.is_blocked() && followed), "{after:?}");
             let other = if event.pair() == up() { down() } else { up() };
             assert_eq!(before.direction(other), after.direction(other), "{event:?} is about one direction");
+            if !matches!(event, Event::Muted(_) | Event::Unmuted(_)) {
+                let pair = event.pair();
+                assert_eq!(before.direction(pair).muting, after.direction(pair).muting, "{event:?} mutes nobody");
+            }
         });
     }
 
@@ -196,6 +262,8 @@ proptest! {
                 Command::Unfollow(pair) => Command::Unfollow(turn(pair)),
                 Command::Block(pair) => Command::Block(turn(pair)),
                 Command::Unblock(pair) => Command::Unblock(turn(pair)),
+                Command::Mute(pair) => Command::Mute(turn(pair)),
+                Command::Unmute(pair) => Command::Unmute(turn(pair)),
             }
         };
         let (mut state, mut mirror) = (Relation::default(), Relation::default());

@@ -11,9 +11,9 @@ use crate::reaction::Subject;
 use crate::relation::Pair;
 use crate::sealed::{Sealed, SealedBox};
 use crate::stream::{LogId, Position, StreamId, Topic};
-use crate::text::{CommentText, DisplayName, Markdown, Title, Username};
+use crate::text::{Bio, CommentText, DisplayName, Markdown, Title, Username};
 use crate::time::Timestamp;
-use crate::user::Names;
+use crate::user::{Names, Profile};
 use crate::{comment, post, reaction, relation, user};
 
 pub(super) fn timestamp() -> impl Strategy<Value = Timestamp> {
@@ -99,18 +99,30 @@ fn comment_text() -> impl Strategy<Value = CommentText> {
     raw_text().prop_filter_map("a comment", |text| CommentText::parse(&text).ok())
 }
 
+fn profile() -> impl Strategy<Value = Profile> {
+    let display_name = "\\PC{1,50}".prop_filter_map("a display name", |text| DisplayName::parse(&text).ok());
+    let bio = raw_text().prop_filter_map("a bio", |text| Bio::parse(&text).ok());
+    (display_name, bio).prop_map(|(display_name, bio)| Profile { display_name, bio })
+}
+
 fn user_event() -> impl Strategy<Value = user::Event> {
-    (user_id(), names())
-        .prop_map(|(user, names)| user::Event::Registered(user::Registered { user, names: Sealed::Open(names) }))
+    let registered = (user_id(), names())
+        .prop_map(|(user, names)| user::Event::Registered(user::Registered { user, names: Sealed::Open(names) }));
+    let edited = (user_id(), profile()).prop_map(|(user, profile)| {
+        user::Event::ProfileEdited(user::ProfileEdited { user, profile: Sealed::Open(profile) })
+    });
+    prop_oneof![registered, edited]
 }
 
 fn relation_event() -> impl Strategy<Value = relation::Event> {
-    use relation::Event::{Blocked, Followed, Unblocked, Unfollowed};
-    (two_people(), 0..4u8).prop_map(|(pair, what)| match what {
+    use relation::Event::{Blocked, Followed, Muted, Unblocked, Unfollowed, Unmuted};
+    (two_people(), 0..6u8).prop_map(|(pair, what)| match what {
         0 => Followed(pair),
         1 => Unfollowed(pair),
         2 => Blocked(pair),
-        _ => Unblocked(pair),
+        3 => Unblocked(pair),
+        4 => Muted(pair),
+        _ => Unmuted(pair),
     })
 }
 

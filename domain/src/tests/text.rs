@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::strategies::raw_text;
-use crate::text::{CommentText, DisplayName, InvalidText, Markdown, Title, Username};
+use crate::text::{Bio, CommentText, DisplayName, InvalidText, Markdown, Title, Username};
 
 #[test]
 fn user_names_are_lowered() {
@@ -117,7 +117,38 @@ fn what_is_said_of_a_bad_text_shows_nothing_of_it() {
     assert!(!error.contains("secret"), "{error}");
 }
 
+#[test]
+fn a_bio_may_be_empty_and_is_where_nothing_of_it_shows() {
+    for nothing in ["", " ", "\r\n\t", "\u{3000}", "\u{200b}", "\u{feff} \u{200d}", "\u{2800}"] {
+        assert!(Bio::parse(nothing).expect("valid").is_empty(), "{nothing:?}");
+    }
+    assert_eq!(Bio::default(), Bio::parse("").expect("valid"));
+}
+
+#[test]
+fn a_bio_has_several_lines_and_five_hundred_characters_at_most() {
+    assert_eq!(Bio::parse("\n  one\r\ntwo\u{2028}\tthree \n").expect("valid").as_str(), "one\ntwo\n\tthree");
+    assert!(Bio::parse(&"é".repeat(500)).is_ok());
+    assert_eq!(Bio::parse(&"é".repeat(501)), Err(InvalidText::TooLong { limit: 500, unit: "characters" }));
+    // Line ends of two characters are kept as one, and count as one.
+    assert!(Bio::parse(&"a\r\n".repeat(250)).is_ok());
+    for control in ["\0", "\u{7}", "\u{1b}", "\u{7f}", "\u{85}"] {
+        assert_eq!(Bio::parse(&format!("a{control}b")), Err(InvalidText::Control), "{control:?}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_bio_that_is_accepted_is_accepted_again_unchanged(text in raw_text(), times in 1..200usize) {
+        if let Ok(accepted) = Bio::parse(&text.repeat(times)) {
+            prop_assert_eq!(Bio::parse(accepted.as_str()), Ok(accepted.clone()));
+            let json = serde_json::to_string(&accepted).expect("serialises");
+            prop_assert_eq!(serde_json::from_str::<Bio>(&json).expect("its own JSON"), accepted.clone());
+            prop_assert!(accepted.as_str().chars().count() <= 500);
+            prop_assert!(accepted.as_str().chars().all(|c| !c.is_control() || c == '\n' || c == '\t'));
+        }
+    }
+
     // E1: what was accepted is read back, unchanged, by the same checks.
     #[test]
     fn what_is_accepted_is_accepted_again_unchanged(text in raw_text()) {

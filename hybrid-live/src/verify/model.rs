@@ -36,9 +36,9 @@ pub(super) async fn heads(log: &dyn EventLog) -> Result<Heads, StoreError> {
 pub(super) struct Model {
     /// What must be so.
     pub(super) reference: Reference,
-    /// From whom to whom anything ever happened.
+    /// Who ever followed whom.
     pub(super) ever: HashSet<(UserId, UserId)>,
-    /// How many people ever did anything about somebody: no more can have followed them.
+    /// How many people ever followed somebody.
     pub(super) ever_followed: HashMap<UserId, usize>,
     /// Where the newest event about each post is, its comments and reactions included, repeats too.
     pub(super) newest: HashMap<PostId, i64>,
@@ -91,7 +91,7 @@ impl Model {
             self.read.insert(partition, head.max(BEFORE_FIRST));
         }
         progress.finish();
-        self.ever = self.reference.edges().map(|edge| (edge.from, edge.to)).collect();
+        self.ever = self.reference.follows().map(|follow| (follow.from, follow.to)).collect();
         self.ever_followed.clear();
         for (_, to) in &self.ever {
             *self.ever_followed.entry(*to).or_default() += 1;

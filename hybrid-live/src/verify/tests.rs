@@ -5,11 +5,12 @@ use std::path::Path;
 use adapters::content::Commit;
 use adapters::event_log::{Attributes, Record};
 use adapters::http::clock;
-use command_api::commands::{Commands, CommentEdit, PostEdit, SeenVersions};
+use command_api::commands::{Commands, CommentEdit, PostEdit, ProfileEdit, SeenVersions};
 use command_api::write_path::Origin;
 use domain::event::Schema;
 use domain::post::{Post, Text};
-use domain::text::{CommentText, Markdown};
+use domain::text::{Bio, CommentText, DisplayName, Markdown};
+use domain::user::Profile;
 use domain::{Aggregate as _, CorrelationId, Envelope, EventId, Lane, StreamId, Topic};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -49,7 +50,7 @@ async fn make_community() -> TempDir {
 async fn change_minds(opened: &Opened) {
     let commands = Commands::new(opened.write_path.clone());
     let documents = opened.stores.content.scan(None, 10_000).await.expect("reads");
-    let mut seen = [0; 4];
+    let mut seen = [0; 5];
     for (stream, document) in documents {
         match stream {
             StreamId::Post(post) => {
@@ -91,9 +92,19 @@ async fn change_minds(opened: &Opened) {
                     commands.block(&Origin::now(low), high).await.expect("blocks");
                 } else if seen[3] % 6 == 0 {
                     commands.unfollow(&Origin::now(low), high).await.expect("unfollows");
+                } else if seen[3] % 5 == 0 {
+                    commands.mute(&Origin::now(high), low).await.expect("mutes");
                 }
             }
-            StreamId::User(_) => {}
+            StreamId::User(user) => {
+                seen[4] += 1;
+                if seen[4] % 3 == 0 {
+                    let display_name = DisplayName::parse("Somebody else").expect("valid");
+                    let profile = Profile { display_name, bio: Bio::parse("Changed.\nTwice.").expect("valid") };
+                    let edit = ProfileEdit { seen: SeenVersions::Any, profile };
+                    commands.edit_profile(&Origin::now(user), edit).await.expect("edits");
+                }
+            }
         }
     }
 }
@@ -214,8 +225,40 @@ damaged! {
         "UPDATE edges SET sequence = 0 WHERE (from_user, to_user) = (SELECT from_user, to_user FROM edges LIMIT 1)" => "edges";
     a_missing_edge: READ_MODELS,
         "DELETE FROM edges WHERE (from_user, to_user) = (SELECT from_user, to_user FROM edges LIMIT 1)" => "edges";
+    an_edge_that_mutes_nobody_any_more: READ_MODELS,
+        "UPDATE edges SET muting = 0 WHERE (from_user, to_user) = (SELECT from_user, to_user FROM edges WHERE muting = 1 LIMIT 1)"
+        => "edges";
+    a_changed_number_of_followers: READ_MODELS,
+        "UPDATE profiles SET followers = followers + 1 WHERE user = (SELECT max(user) FROM profiles)" => "profiles";
+    a_changed_number_of_posts: READ_MODELS,
+        "UPDATE profiles SET posts = posts + 1 WHERE user = (SELECT max(user) FROM profiles)" => "profiles";
+    a_changed_bio: READ_MODELS,
+        "UPDATE profiles SET bio = 'other' WHERE user = (SELECT max(user) FROM profiles)" => "profiles";
+    a_name_that_is_none: READ_MODELS,
+        "UPDATE profiles SET username = '?' WHERE user = (SELECT max(user) FROM profiles)" => "profiles";
+    a_missing_profile: READ_MODELS,
+        "DELETE FROM profiles WHERE user = (SELECT max(user) FROM profiles)" => "profiles";
+    a_profile_of_nobody: READ_MODELS,
+        "INSERT INTO profiles SELECT generation, randomblob(16), 'nobody', display_name, bio, 1, 0, 0, 0 FROM profiles LIMIT 1"
+        => "profiles";
+    a_flipped_follow: READ_MODELS,
+        "UPDATE follows SET following = 1 - following WHERE (from_user, to_user) = (SELECT from_user, to_user FROM follows LIMIT 1)"
+        => "follows";
+    a_follow_since_another_time: READ_MODELS,
+        "UPDATE follows SET since = since + 1 WHERE (from_user, to_user) = (SELECT from_user, to_user FROM follows LIMIT 1)"
+        => "follows";
+    a_missing_follow: READ_MODELS,
+        "DELETE FROM follows WHERE (from_user, to_user) = (SELECT from_user, to_user FROM follows LIMIT 1)" => "follows";
+    a_changed_version: READ_MODELS,
+        "UPDATE versions SET text = 'other' WHERE rowid = (SELECT max(rowid) FROM versions)" => "versions";
+    a_missing_version: READ_MODELS,
+        "DELETE FROM versions WHERE rowid = (SELECT max(rowid) FROM versions)" => "versions";
+    a_version_of_something_deleted: READ_MODELS,
+        "INSERT INTO versions SELECT generation, 'post-' || lower(substr(hex(post), 1, 8) || '-' || substr(hex(post), 9, 4)
+         || '-' || substr(hex(post), 13, 4) || '-' || substr(hex(post), 17, 4) || '-' || substr(hex(post), 21)), 1, 0, NULL,
+         'back' FROM posts WHERE deleted = 1 LIMIT 1" => "versions";
     an_author_who_was_never_hot: READ_MODELS,
-        "INSERT INTO hot_authors SELECT generation, to_user FROM edges WHERE to_user NOT IN (SELECT author FROM hot_authors)
+        "INSERT INTO hot_authors SELECT generation, to_user FROM follows WHERE to_user NOT IN (SELECT author FROM hot_authors)
          GROUP BY generation, to_user HAVING count(*) <= 3 LIMIT 1" => "hot authors";
     an_author_whose_flag_is_lost: READ_MODELS,
         "DELETE FROM hot_authors" => "homes";
@@ -257,6 +300,7 @@ async fn only_what_was_asked_for_is_compared() {
     let (directory, config) = copied().await;
     damage(directory.path(), READ_MODELS, "DELETE FROM edges");
     assert!(verified(&config, Some(Projection::Engagement)).await.is_clean());
+    assert!(verified(&config, Some(Projection::Profiles)).await.is_clean());
     assert!(!verified(&config, Some(Projection::Timelines)).await.is_clean());
 }
 
@@ -287,7 +331,7 @@ async fn a_parked_lane_is_named() {
     opened.stores.event_log.append(vec![from_the_future(&opened).await]).await.expect("appends");
     let report = verify(&config, &opened, None).await.expect("compares");
     let parked: Vec<&String> = report.faults.iter().filter(|fault| fault.contains("has parked lane")).collect();
-    assert_eq!(parked.len(), 2, "by both projections: {:#?}", report.lines());
+    assert_eq!(parked.len(), 3, "by all projections: {:#?}", report.lines());
     assert!(parked[0].contains("post.renamed"), "{:?}", parked[0]);
 }
 

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use adapters::live::{Message, News};
-use adapters::views::{CommentRow, EngagementRows, EngagementUpdate, PostRow, ReactionRow};
-use domain::text::CommentText;
-use domain::{Aggregate, CommentId, Envelope, Event, PostId, StreamId, UserId, comment, reaction};
+use adapters::views::{CommentRow, EngagementRows, EngagementUpdate, PostRow, ReactionRow, VersionRow};
+use domain::text::{CommentText, Markdown};
+use domain::{Aggregate, CommentId, Envelope, Event, PostId, StreamId, UserId, comment, post as posts, reaction};
 use proptest::prelude::*;
 
 use super::fixture::{envelope, id, post_position};
@@ -19,6 +19,7 @@ struct Store {
     post: PostRow,
     comments: BTreeMap<CommentId, CommentRow>,
     reactions: BTreeMap<UserId, ReactionRow>,
+    versions: BTreeMap<(StreamId, u64), VersionRow>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,7 @@ impl Store {
         }
     }
 
-    /// Counts, then rows one by one, then `listed`; stops where the process dies.
+    /// Counts, then rows and versions one by one, then `listed`; stops where the process dies.
     fn write(&mut self, update: EngagementUpdate, death: Death) -> bool {
         assert_eq!(update.expected_position, self.post.position, "guarded by the position");
         if matches!(death, Death::BeforeCounts) {
@@ -72,9 +73,17 @@ impl Store {
                 self.reactions.insert(row.user, row);
             }
         }
+        for version in update.versions {
+            if left == 0 {
+                return false;
+            }
+            left -= 1;
+            self.versions.entry((version.stream, version.sequence)).or_insert(version);
+        }
         if left == 0 {
             return false;
         }
+        self.versions.retain(|(stream, _), _| !update.forgotten.contains(stream));
         self.post.listed = update.row.listed;
         true
     }
@@ -99,6 +108,9 @@ enum Wish {
     Delete(u8),
     Like(u8),
     Unlike(u8),
+    Publish(u8),
+    EditPost(u8),
+    DeletePost,
 }
 
 fn wishes() -> impl Strategy<Value = Vec<Wish>> {
@@ -108,6 +120,9 @@ fn wishes() -> impl Strategy<Value = Vec<Wish>> {
         (0..4u8).prop_map(Wish::Delete),
         (0..4u8).prop_map(Wish::Like),
         (0..4u8).prop_map(Wish::Unlike),
+        (0..3u8).prop_map(Wish::Publish),
+        (0..3u8).prop_map(Wish::EditPost),
+        Just(Wish::DeletePost),
     ];
     prop::collection::vec(wish, 1..40)
 }
@@ -116,7 +131,7 @@ fn deaths() -> impl Strategy<Value = Vec<Death>> {
     let death = prop_oneof![
         3 => Just(Death::No),
         1 => Just(Death::BeforeCounts),
-        3 => (0..4usize).prop_map(Death::AfterRows),
+        3 => (0..8usize).prop_map(Death::AfterRows),
         1 => Just(Death::BeforePublishing),
     ];
     prop::collection::vec(death, 60)
@@ -127,6 +142,9 @@ fn deaths() -> impl Strategy<Value = Vec<Death>> {
 struct Decided {
     comments: BTreeMap<u8, (comment::Comment, u64)>,
     reactions: BTreeMap<u8, (reaction::Reaction, u64)>,
+    post: (posts::Post, u64),
+    /// What each stream that is there ever said, by sequence.
+    said: BTreeMap<(StreamId, u64), String>,
     events: Vec<Envelope>,
 }
 
@@ -162,15 +180,51 @@ impl Decided {
                 }
                 (StreamId::Reaction(post, subject.user), events.into_iter().map(Event::from).collect())
             }
+            Wish::Publish(_) | Wish::EditPost(_) | Wish::DeletePost => {
+                let text = |n: u8| posts::Text {
+                    title: None,
+                    markdown: Markdown::parse(&format!("post {n}")).expect("valid"),
+                };
+                let visibility = posts::Visibility::Public;
+                let command = match wish {
+                    Wish::Publish(n) => {
+                        posts::Command::Publish { post, author, visibility, text: text(n), imported: false }
+                    }
+                    Wish::EditPost(n) => posts::Command::Edit { post, actor: author, text: text(n) },
+                    _ => posts::Command::Delete { post, actor: author },
+                };
+                let Ok(events) = self.post.0.decide(&command) else { return };
+                for event in &events {
+                    self.post.0.evolve(event, envelope_time());
+                }
+                (StreamId::Post(post), events.into_iter().map(Event::from).collect())
+            }
         };
         for event in events {
             let sequence = match wish {
                 Wish::Add(n) | Wish::Edit(n, _) | Wish::Delete(n) => &mut self.comments.entry(n).or_default().1,
                 Wish::Like(n) | Wish::Unlike(n) => &mut self.reactions.entry(n).or_default().1,
+                Wish::Publish(_) | Wish::EditPost(_) | Wish::DeletePost => &mut self.post.1,
             };
             *sequence += 1;
+            match said_by(&event) {
+                Some(text) => drop(self.said.insert((stream, *sequence), text)),
+                None => self.said.retain(|(of, _), _| *of != stream),
+            }
             self.events.push(envelope(stream, *sequence, author, event));
         }
+    }
+}
+
+fn said_by(event: &Event) -> Option<String> {
+    match event {
+        Event::Post(
+            posts::Event::Published(posts::Published { text, .. }) | posts::Event::Edited(posts::Edited { text, .. }),
+        ) => text.open().map(|text| text.markdown.to_string()),
+        Event::Comment(
+            comment::Event::Added(comment::Added { text, .. }) | comment::Event::Edited(comment::Edited { text, .. }),
+        ) => text.open().map(ToString::to_string),
+        _ => None,
     }
 }
 
@@ -242,6 +296,10 @@ proptest! {
         }
         prop_assert_eq!(store.post.comments, comments, "C1: comments");
         prop_assert_eq!(store.post.listed, store.post.position);
+
+        // Nothing that was said is missing, and nothing that was deleted is back.
+        let kept = store.versions.into_iter().map(|(key, version)| (key, version.text));
+        prop_assert_eq!(kept.collect::<BTreeMap<_, _>>(), decided.said);
 
         // Whoever listened all the time was told of every comment, and of the newest change of each.
         for row in store.comments.values() {

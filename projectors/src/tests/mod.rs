@@ -5,5 +5,6 @@ mod crashes;
 mod fixture;
 mod news;
 mod operating;
+mod profiles;
 mod running;
 mod world;

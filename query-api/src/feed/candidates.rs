@@ -69,7 +69,7 @@ impl Feed {
         }
     }
 
-    /// Takes out whom `viewer` does not follow now, or is kept apart from by a block (R3): homes keep their posts.
+    /// Takes out whom `viewer` does not follow now, mutes, or is kept apart from by a block (R3): homes keep their posts.
     pub(super) async fn still_followed(
         &self,
         generation: Generation,
@@ -132,7 +132,7 @@ impl Feed {
 /// Whether a home shows the posts of somebody whom its owner is this to: the one place that says so, for pages, streams
 /// and counts.
 fn is_read(relation: &RelationView) -> bool {
-    relation.following && !relation.is_blocked()
+    relation.following && !relation.muting && !relation.is_blocked()
 }
 
 /// Adds `more` to `entries`, both in `order`, without doubles, and keeps the first `limit`.

@@ -13,8 +13,8 @@ use adapters::content::{
 use adapters::event_log::Record;
 use adapters::timelines::{AuthorEntry, Entry, Home, Span, Timelines};
 use adapters::views::{
-    CommentRow, Edge, EdgeChange, Engagement, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow,
-    RelationView, Views,
+    CommentRow, Edge, EdgeChange, EdgeList, Engagement, EngagementLookup, EngagementRows, EngagementUpdate, FollowList,
+    FollowRow, PostRow, ProfileChange, ProfileRow, ReactionRow, RelationView, VersionRow, Views,
 };
 use async_trait::async_trait;
 use domain::text::Username;
@@ -117,6 +117,15 @@ counted! {
         blocked_with(generation: Generation, user: UserId) -> Vec<UserId>, StoreError;
         relations_stamp(generation: Generation, user: UserId) -> i64, StoreError;
         renew_stamps(generation: Generation, users: &[UserId]) -> (), StoreError;
+        versions(generation: Generation, stream: StreamId, before: Option<u64>, limit: usize) -> Vec<VersionRow>, StoreError;
+        edge_list(generation: Generation, user: UserId, list: EdgeList, before: Option<UserId>, limit: usize) -> Vec<UserId>, StoreError;
+        write_profiles(generation: Generation, changes: Vec<ProfileChange>) -> (), StoreError;
+        profiles(generation: Generation, users: &[UserId]) -> Vec<Option<ProfileRow>>, StoreError;
+        users_named(generation: Generation, usernames: &[Username]) -> Vec<Option<UserId>>, StoreError;
+        newest_follows(generation: Generation, list: FollowList, before: Option<(Timestamp, UserId)>, limit: usize) -> Vec<FollowRow>, StoreError;
+        scan_profiles(generation: Generation, after: Option<UserId>, limit: usize) -> Vec<ProfileRow>, StoreError;
+        scan_follows(generation: Generation, after: Option<(UserId, UserId)>, limit: usize) -> Vec<FollowRow>, StoreError;
+        scan_versions(generation: Generation, after: Option<(StreamId, u64)>, limit: usize) -> Vec<VersionRow>, StoreError;
         mark_hot(generation: Generation, authors: &[UserId]) -> (), StoreError;
         hot(generation: Generation, authors: &[UserId]) -> Vec<UserId>, StoreError;
         hot_followed(generation: Generation, user: UserId) -> Vec<UserId>, StoreError;

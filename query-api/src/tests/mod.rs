@@ -6,6 +6,7 @@ mod feed_streams;
 mod health;
 mod http_client;
 mod live;
+mod people;
 mod queries;
 mod resume;
 mod speed;

@@ -297,7 +297,11 @@ async fn me_is_who_asks() {
     let ada = world.person("ada").await;
     let client = Client::new(&world);
     let reply = client.by(ada).get("/v1/me").await;
-    assert_eq!(reply.body, json!({"id": ada, "username": "ada", "display_name": "\"ada\" 😀"}));
+    assert_eq!(reply.body, json!({"id": ada, "username": "ada", "display_name": "\"ada\" 😀", "bio": ""}));
+    assert_eq!(reply.header("etag"), "\"1\"");
+    let known = client.by(ada).with("if-none-match", "\"1\"").get("/v1/me").await;
+    assert_eq!((known.status, known.text.as_str()), (StatusCode::NOT_MODIFIED, ""));
+    assert_eq!(client.by(ada).with("if-none-match", "\"2\"").get("/v1/me").await.status, StatusCode::OK);
     assert_eq!(client.anonymous().get("/v1/me").await.status, StatusCode::UNAUTHORIZED);
 }
 
@@ -320,6 +324,7 @@ async fn every_page_takes_a_constant_number_of_calls() {
         (format!("/v1/users/{ada}/posts"), 5),
         (format!("/v1/posts/{post}/comments"), 5),
         (format!("/v1/posts/{post}/likes"), 4),
+        (format!("/v1/users/{ada}/following"), 4),
     ] {
         for limit in [1, 10, 50] {
             world.calls.take();

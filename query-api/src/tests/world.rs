@@ -14,11 +14,12 @@ use adapters::secrets::Secrets;
 use adapters::sqlite::{Database, Durability, READ_MODELS, TRUTH};
 use adapters::timelines::{AuthorEntry, Entry, Order, Span, SqliteTimelines};
 use adapters::views::{
-    CommentRow, EdgeChange, EdgeField, EngagementLookup, EngagementRows, EngagementUpdate, ReactionRow, SqliteViews,
+    CommentRow, EdgeChange, EdgeField, EngagementLookup, EngagementRows, EngagementUpdate, FollowRow, ProfileChange,
+    ProfileNames, ReactionRow, SqliteViews, VersionRow,
 };
 use domain::event::Schema;
 use domain::post::{Post, Text, Visibility};
-use domain::text::{CommentText, DisplayName, Markdown, Title, Username};
+use domain::text::{Bio, CommentText, DisplayName, Markdown, Title, Username};
 use domain::user::User;
 use domain::{CommentId, CorrelationId, EventId, Lane, Position, PostId, StreamId, Timestamp, Topic, UserId};
 use serde::Serialize;
@@ -105,7 +106,7 @@ impl World {
 
     // The truth.
 
-    async fn commit(&self, stream: StreamId, state: &impl Serialize, rendered: Option<Rendered>) -> u64 {
+    pub(super) async fn commit(&self, stream: StreamId, state: &impl Serialize, rendered: Option<Rendered>) -> u64 {
         let document = self.ports.content.load(stream).await.unwrap();
         let (revision, sequence) = document.map_or((0, 0), |document| (document.revision, document.sequence));
         let at = self.now();
@@ -142,9 +143,39 @@ impl World {
         let state = User::Registered {
             username: Username::parse(name).unwrap(),
             display_name: DisplayName::parse(&format!("\"{name}\" \u{1f600}")).unwrap(),
+            bio: Bio::default(),
         };
         self.commit(StreamId::User(user), &state, None).await;
+        self.show(user, name, "", 1).await;
         user
+    }
+
+    // The projection `profiles`.
+
+    /// What somebody shows of themselves, in the read model alone.
+    pub(super) async fn show(&self, user: UserId, name: &str, bio: &str, sequence: u64) {
+        let names = ProfileNames {
+            username: Username::parse(name).unwrap(),
+            display_name: DisplayName::parse(&format!("\"{name}\" \u{1f600}")).unwrap(),
+            bio: Bio::parse(bio).unwrap(),
+        };
+        let named = ProfileChange::Named { user, names: Some(names), sequence };
+        self.ports.views.write_profiles(GENERATION, vec![named]).await.unwrap();
+    }
+
+    /// A version of a post or comment, in the read model alone.
+    pub(super) async fn keep_version(&self, post: PostId, version: VersionRow) {
+        let row = self.ports.views.post_row(GENERATION, post).await.unwrap();
+        let update = EngagementUpdate {
+            post,
+            expected_position: row.position,
+            row,
+            comments: Vec::new(),
+            reactions: Vec::new(),
+            versions: vec![version],
+            forgotten: Vec::new(),
+        };
+        self.ports.views.write_engagement(GENERATION, vec![update]).await.unwrap();
     }
 
     /// Writes a post into the truth alone.
@@ -253,6 +284,8 @@ impl World {
             let news = News::NewPost { post, author };
             self.live.publish(Channel::Author(author), vec![Message { position: 0, news }]).await.unwrap();
         }
+        let written = ProfileChange::Post { author, post, listed: true, sequence: 1 };
+        self.ports.views.write_profiles(GENERATION, vec![written]).await.unwrap();
         self.engage(post, |rows, offset| {
             rows.post.sequence = 1;
             rows.post.changed = offset;
@@ -275,6 +308,10 @@ impl World {
             *sequence
         };
         self.ports.views.write_edges(GENERATION, &[EdgeChange { from, to, what, sequence }]).await.unwrap();
+        if let EdgeField::Following(following) = what {
+            let follow = FollowRow { from, to, following, sequence, since: self.now() };
+            self.ports.views.write_profiles(GENERATION, vec![ProfileChange::Follow(follow)]).await.unwrap();
+        }
     }
 
     /// The stamp and the word, after what they stand for.
@@ -324,7 +361,15 @@ impl World {
         rows.post.position = position;
         rows.post.listed = position;
         let EngagementRows { post: row, comments, reactions } = rows;
-        let update = EngagementUpdate { post, expected_position, row, comments, reactions };
+        let update = EngagementUpdate {
+            post,
+            expected_position,
+            row,
+            comments,
+            reactions,
+            versions: Vec::new(),
+            forgotten: Vec::new(),
+        };
         self.ports.views.write_engagement(GENERATION, vec![update]).await.unwrap();
         news.map(|news| Message { position, news })
     }

@@ -1,9 +1,9 @@
-//! Who follows and blocks whom. T3: an edge never goes back to an older sequence. T4: who is hot stays so.
+//! Who follows, blocks and mutes whom. T3: an edge never goes back to an older sequence. T4: who is hot stays so.
 
 use domain::UserId;
 
 use super::{ONE, OTHER, user, users};
-use crate::views::{Edge, EdgeChange, EdgeField, RelationView, Views};
+use crate::views::{Edge, EdgeChange, EdgeField, EdgeList, RelationView, Views};
 
 fn follows(from: u32, to: u32, sequence: u64) -> EdgeChange {
     EdgeChange { from: user(from), to: user(to), what: EdgeField::Following(true), sequence }
@@ -21,11 +21,20 @@ fn unblocks(from: u32, to: u32, sequence: u64) -> EdgeChange {
     EdgeChange { what: EdgeField::Blocking(false), ..follows(from, to, sequence) }
 }
 
+fn mutes(from: u32, to: u32, sequence: u64) -> EdgeChange {
+    EdgeChange { what: EdgeField::Muting(true), ..follows(from, to, sequence) }
+}
+
+fn unmutes(from: u32, to: u32, sequence: u64) -> EdgeChange {
+    EdgeChange { what: EdgeField::Muting(false), ..follows(from, to, sequence) }
+}
+
 async fn relation(views: &dyn Views, viewer: u32, other: u32) -> RelationView {
     views.relations(ONE, user(viewer), &[user(other)]).await.unwrap()[0]
 }
 
-const NOTHING: RelationView = RelationView { following: false, followed_by: false, blocking: false, blocked_by: false };
+const NOTHING: RelationView =
+    RelationView { following: false, followed_by: false, blocking: false, blocked_by: false, muting: false };
 
 pub(crate) async fn directions_are_apart(views: &dyn Views) {
     let changes =
@@ -46,21 +55,30 @@ pub(crate) async fn directions_are_apart(views: &dyn Views) {
     assert_eq!(views.relations(ONE, user(1), &[]).await.unwrap(), []);
     assert_eq!(relation(views, 2, 1).await, RelationView { followed_by: true, ..NOTHING });
     assert_eq!(relation(views, 5, 1).await, RelationView { blocking: true, ..NOTHING });
+
+    // Who is muted does not see it.
+    views.write_edges(ONE, &[mutes(7, 1, 1)]).await.unwrap();
+    assert_eq!(relation(views, 7, 1).await, RelationView { muting: true, ..NOTHING });
+    assert_eq!(relation(views, 1, 7).await, NOTHING);
 }
 
-pub(crate) async fn each_half_of_a_direction_keeps_what_it_is(views: &dyn Views) {
+pub(crate) async fn each_part_of_a_direction_keeps_what_it_is(views: &dyn Views) {
     views.write_edges(ONE, &[follows(1, 2, 1), blocks(1, 2, 2)]).await.unwrap();
     assert_eq!(relation(views, 1, 2).await, RelationView { following: true, blocking: true, ..NOTHING });
     views.write_edges(ONE, &[unfollows(1, 2, 3)]).await.unwrap();
     assert_eq!(relation(views, 1, 2).await, RelationView { blocking: true, ..NOTHING });
-    views.write_edges(ONE, &[unblocks(1, 2, 4), follows(1, 2, 5)]).await.unwrap();
+    views.write_edges(ONE, &[mutes(1, 2, 4)]).await.unwrap();
+    assert_eq!(relation(views, 1, 2).await, RelationView { blocking: true, muting: true, ..NOTHING });
+    views.write_edges(ONE, &[unblocks(1, 2, 5), follows(1, 2, 6)]).await.unwrap();
+    assert_eq!(relation(views, 1, 2).await, RelationView { following: true, muting: true, ..NOTHING });
+    views.write_edges(ONE, &[unmutes(1, 2, 7)]).await.unwrap();
     assert_eq!(relation(views, 1, 2).await, RelationView { following: true, ..NOTHING });
 }
 
 pub(crate) async fn an_edge_never_goes_back_to_an_older_sequence(views: &dyn Views) {
     views.write_edges(ONE, &[unfollows(1, 2, 6)]).await.unwrap();
-    let tombstone = Edge { from: user(1), to: user(2), following: false, blocking: false, sequence: 6 };
-    for late in [follows(1, 2, 5), follows(1, 2, 6), blocks(1, 2, 1)] {
+    let tombstone = Edge { from: user(1), to: user(2), following: false, blocking: false, muting: false, sequence: 6 };
+    for late in [follows(1, 2, 5), follows(1, 2, 6), blocks(1, 2, 1), mutes(1, 2, 6)] {
         views.write_edges(ONE, &[late]).await.unwrap();
         assert_eq!(views.scan_edges(ONE, None, 10).await.unwrap(), [tombstone], "{late:?}");
     }
@@ -137,6 +155,22 @@ pub(crate) async fn stamps_are_never_the_same_again(views: &dyn Views) {
     assert_eq!(views.relations_stamp(OTHER, user(1)).await.unwrap(), 0);
 }
 
+pub(crate) async fn whom_one_blocks_or_mutes_is_paged_newest_id_first(views: &dyn Views) {
+    let mut changes: Vec<EdgeChange> = [4, 2, 8, 6].into_iter().map(|to| blocks(1, to, 1)).collect();
+    changes.extend([5, 3, 8].into_iter().map(|to| mutes(1, to, 2)));
+    changes.extend([unblocks(1, 4, 2), follows(1, 7, 1), blocks(9, 1, 1), mutes(9, 1, 2), mutes(2, 3, 1)]);
+    views.write_edges(ONE, &changes).await.unwrap();
+    for (list, expected) in [(EdgeList::Blocking, vec![8, 6, 2]), (EdgeList::Muting, vec![8, 5, 3])] {
+        let mut found: Vec<UserId> = Vec::new();
+        while let page @ [_, ..] = &views.edge_list(ONE, user(1), list, found.last().copied(), 2).await.unwrap()[..] {
+            assert!(page.len() <= 2 && found.len() < 10);
+            found.extend(page);
+        }
+        assert_eq!(found, users(expected), "{list:?}");
+        assert_eq!(views.edge_list(OTHER, user(1), list, None, 10).await.unwrap(), []);
+    }
+}
+
 pub(crate) async fn authors_stay_hot(views: &dyn Views) {
     assert_eq!(views.hot(ONE, &users([1, 2])).await.unwrap(), []);
     views.mark_hot(ONE, &users([2, 4, 6])).await.unwrap();
@@ -168,7 +202,7 @@ pub(crate) async fn generations_are_independent(views: &dyn Views) {
     assert_eq!(views.relations(OTHER, user(1), &users([2, 3])).await.unwrap(), [NOTHING; 2]);
     assert_eq!(views.hot_followed(OTHER, user(1)).await.unwrap(), users([4]));
     assert_eq!(views.hot(ONE, &users([2, 4])).await.unwrap(), users([2]));
-    let edge = Edge { from: user(1), to: user(4), following: true, blocking: false, sequence: 1 };
+    let edge = Edge { from: user(1), to: user(4), following: true, blocking: false, muting: false, sequence: 1 };
     assert_eq!(views.scan_edges(OTHER, None, 10).await.unwrap(), [edge]);
     assert_eq!(views.following(ONE, user(1), None, 10).await.unwrap(), users([2]));
 }

@@ -76,6 +76,8 @@ impl Model {
             row,
             comments: comments.collect(),
             reactions: reactions.collect(),
+            versions: Vec::new(),
+            forgotten: Vec::new(),
         }
     }
 
@@ -164,7 +166,11 @@ pub(crate) async fn engagement_is_what_the_model_says(views: &dyn Views) {
 }
 
 pub(crate) async fn edges_are_what_the_model_says(views: &dyn Views) {
-    let what = prop_oneof![any::<bool>().prop_map(EdgeField::Following), any::<bool>().prop_map(EdgeField::Blocking)];
+    let what = prop_oneof![
+        any::<bool>().prop_map(EdgeField::Following),
+        any::<bool>().prop_map(EdgeField::Blocking),
+        any::<bool>().prop_map(EdgeField::Muting),
+    ];
     let change = (0..USERS, 0..USERS, what, 1..8u64);
     for_all(vec(vec(change, 0..6), 0..12), async |generation, calls| {
         let mut model: BTreeMap<(UserId, UserId), Edge> = BTreeMap::new();
@@ -176,13 +182,14 @@ pub(crate) async fn edges_are_what_the_model_says(views: &dyn Views) {
                 .collect();
             views.write_edges(generation, &changes).await.unwrap();
             for EdgeChange { from, to, what, sequence } in changes {
-                let nothing = Edge { from, to, following: false, blocking: false, sequence: 0 };
+                let nothing = Edge { from, to, following: false, blocking: false, muting: false, sequence: 0 };
                 let edge = model.entry((from, to)).or_insert(nothing);
                 if sequence > edge.sequence {
                     edge.sequence = sequence;
                     match what {
                         EdgeField::Following(is) => edge.following = is,
                         EdgeField::Blocking(is) => edge.blocking = is,
+                        EdgeField::Muting(is) => edge.muting = is,
                     }
                 }
             }
@@ -208,6 +215,7 @@ pub(crate) async fn edges_are_what_the_model_says(views: &dyn Views) {
                 followed_by: followers.contains(&other),
                 blocking: blocking(other),
                 blocked_by: blocked_by(other),
+                muting: is(person, other, |edge| edge.muting),
             });
             let seen = views.relations(generation, person, &people).await.unwrap();
             assert_eq!(seen, relations.collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! Who follows and blocks whom, and which authors are hot.
+//! Who follows, blocks and mutes whom, and which authors are hot.
 //!
 //! Queries name the index that they were written for: without statistics SQLite thinks that all rows of a generation
 //! are a few, and would rather walk through them than use another index than the key's.
@@ -9,14 +9,14 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use crate::StoreError;
 use crate::checkpoints::Generation;
 use crate::sqlite::values::{Unsigned, page};
-use crate::views::{Edge, EdgeChange, EdgeField, RelationView};
+use crate::views::{Edge, EdgeChange, EdgeField, EdgeList, RelationView};
 
 pub(super) fn write(
     connection: &Connection,
     Generation(generation): Generation,
     changes: &[EdgeChange],
 ) -> Result<(), StoreError> {
-    // T3: each half of a direction keeps what it is, and neither changes for an older sequence.
+    // T3: each part of a direction keeps what it is, and none changes for an older sequence.
     let mut following = connection.prepare_cached(
         "INSERT INTO edges (generation, from_user, to_user, following, blocking, sequence)
         VALUES (?1, ?2, ?3, ?4, 0, ?5)
@@ -31,10 +31,18 @@ pub(super) fn write(
         SET blocking = excluded.blocking, sequence = excluded.sequence
         WHERE excluded.sequence > edges.sequence",
     )?;
+    let mut muting = connection.prepare_cached(
+        "INSERT INTO edges (generation, from_user, to_user, following, blocking, muting, sequence)
+        VALUES (?1, ?2, ?3, 0, 0, ?4, ?5)
+        ON CONFLICT (generation, from_user, to_user) DO UPDATE
+        SET muting = excluded.muting, sequence = excluded.sequence
+        WHERE excluded.sequence > edges.sequence",
+    )?;
     for change in changes {
         let (write, value) = match change.what {
             EdgeField::Following(value) => (&mut following, value),
             EdgeField::Blocking(value) => (&mut blocking, value),
+            EdgeField::Muting(value) => (&mut muting, value),
         };
         let (from, to) = (change.from.as_bytes(), change.to.as_bytes());
         write.execute(params![generation, from, to, value, Unsigned(change.sequence)])?;
@@ -49,10 +57,11 @@ pub(super) fn relations(
     viewer: UserId,
     others: &[UserId],
 ) -> Result<Vec<RelationView>, StoreError> {
-    // Each direction's two truth values as one number, so that one row holds both directions.
+    // Each direction's truth values as one number, so that one row holds both directions.
     let mut statement = connection.prepare_cached(
         "SELECT
-            (SELECT following | (blocking << 1) FROM edges WHERE generation = ?1 AND from_user = ?2 AND to_user = ?3),
+            (SELECT following | (blocking << 1) | (muting << 2)
+                FROM edges WHERE generation = ?1 AND from_user = ?2 AND to_user = ?3),
             (SELECT following | (blocking << 1) FROM edges WHERE generation = ?1 AND from_user = ?3 AND to_user = ?2)",
     )?;
     statement.raw_bind_parameter(1, generation)?;
@@ -70,6 +79,7 @@ pub(super) fn relations(
             followed_by: theirs & 1 != 0,
             blocking: mine & 2 != 0,
             blocked_by: theirs & 2 != 0,
+            muting: mine & 4 != 0,
         });
     }
     Ok(answer)
@@ -152,6 +162,29 @@ pub(super) fn renew_stamps(
     Ok(())
 }
 
+pub(super) fn list(
+    connection: &Connection,
+    Generation(generation): Generation,
+    user: UserId,
+    list: EdgeList,
+    before: Option<UserId>,
+    limit: usize,
+) -> Result<Vec<UserId>, StoreError> {
+    let mut statement = connection.prepare_cached(match list {
+        EdgeList::Blocking => {
+            "SELECT to_user FROM edges INDEXED BY edges_blocking
+            WHERE generation = ?1 AND from_user = ?2 AND to_user < ?3 AND blocking = 1 ORDER BY to_user DESC"
+        }
+        EdgeList::Muting => {
+            "SELECT to_user FROM edges INDEXED BY edges_muting
+            WHERE generation = ?1 AND from_user = ?2 AND to_user < ?3 AND muting = 1 ORDER BY to_user DESC"
+        }
+    })?;
+    let before = before.unwrap_or(UserId::MAX);
+    let rows = statement.query_map(params![generation, user.as_bytes(), before.as_bytes()], user_at)?;
+    page(rows, limit)
+}
+
 pub(super) fn mark_hot(
     connection: &Connection,
     Generation(generation): Generation,
@@ -203,7 +236,7 @@ pub(super) fn scan(
     limit: usize,
 ) -> Result<Vec<Edge>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT from_user, to_user, following, blocking, sequence
+        "SELECT from_user, to_user, following, blocking, muting, sequence
         FROM edges WHERE generation = ?1 AND (from_user, to_user) > (?2, ?3) ORDER BY from_user, to_user",
     )?;
     let (from, to) = after.unwrap_or((UserId::MIN, UserId::MIN));
@@ -213,7 +246,8 @@ pub(super) fn scan(
             to: UserId::from_bytes(row.get(1)?),
             following: row.get(2)?,
             blocking: row.get(3)?,
-            sequence: row.get::<_, Unsigned>(4)?.0,
+            muting: row.get(4)?,
+            sequence: row.get::<_, Unsigned>(5)?.0,
         })
     })?;
     page(rows, limit)

@@ -61,6 +61,7 @@ pub(super) fn write(
         write_counts(connection, generation, update)?;
         write_comments(connection, generation, &update.comments)?;
         write_reactions(connection, generation, &update.reactions)?;
+        super::versions::write(connection, generation, update)?;
     }
     Ok(())
 }

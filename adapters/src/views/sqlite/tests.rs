@@ -44,6 +44,8 @@ fn liked(number: i64, by: &[i64]) -> EngagementUpdate {
         row: PostRow { likes: by.len() as u64, position, listed: position, ..PostRow::default() },
         comments: Vec::new(),
         reactions: reactions.collect(),
+        versions: Vec::new(),
+        forgotten: Vec::new(),
     }
 }
 

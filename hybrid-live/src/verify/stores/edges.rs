@@ -6,6 +6,7 @@ use adapters::StoreError;
 use adapters::checkpoints::Generation;
 use adapters::views::{Edge, Views};
 use domain::UserId;
+use domain::relation::Direction;
 
 use super::{PAGE, user_below};
 use crate::verify::compare::{Difference, Rows};
@@ -38,11 +39,14 @@ impl Rows for Edges {
     }
 
     fn difference(&self, model: &Model, (from, to): Self::Key, row: Option<&Edge>) -> Option<Difference> {
-        let expected = model
-            .reference
-            .edge_answer(from, to)
-            .map(|edge| describe(edge.direction.following, edge.direction.blocking, edge.sequence));
-        Difference::between(expected, row.map(|edge| describe(edge.following, edge.blocking, edge.sequence)))
+        let expected = model.reference.edge_answer(from, to).map(|answer| describe(answer.direction, answer.sequence));
+        Difference::between(
+            expected,
+            row.map(|edge| {
+                let Edge { following, blocking, muting, .. } = *edge;
+                describe(Direction { following, blocking, muting }, edge.sequence)
+            }),
+        )
     }
 
     fn show((from, to): Self::Key) -> String {
@@ -50,6 +54,7 @@ impl Rows for Edges {
     }
 }
 
-fn describe(following: bool, blocking: bool, sequence: u64) -> String {
-    format!("following {following}, blocking {blocking}, sequence {sequence}")
+fn describe(direction: Direction, sequence: u64) -> String {
+    let Direction { following, blocking, muting } = direction;
+    format!("following {following}, blocking {blocking}, muting {muting}, sequence {sequence}")
 }

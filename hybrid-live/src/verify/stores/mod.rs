@@ -5,19 +5,22 @@ mod comments;
 mod content;
 mod counts;
 mod edges;
+mod follows;
 mod home_rows;
 mod homes;
 mod hot_authors;
+mod profiles;
 mod reactions;
 mod rendered;
 mod usernames;
+mod versions;
 
 use std::sync::Arc;
 
 use adapters::StoreError;
 use adapters::stores::Stores;
 use domain::UserId;
-use projectors::{Engagement, Timelines};
+use projectors::{Engagement, Profiles, Timelines};
 
 use super::compare::{Check, Checked};
 use crate::cli::Projection;
@@ -54,6 +57,13 @@ pub(super) async fn checks(
         checks.push(Box::new(Checked::new(counts::Counts { views: Arc::clone(views), generation })));
         checks.push(Box::new(Checked::new(comments::Comments { views: Arc::clone(views), generation })));
         checks.push(Box::new(Checked::new(reactions::Reactions { views: Arc::clone(views), generation })));
+        checks.push(Box::new(Checked::new(versions::Versions { views: Arc::clone(views), generation })));
+    }
+    if asked.is_none_or(|asked| asked == Projection::Profiles) {
+        let generation = stores.checkpoints.serving(Profiles::NAME).await?;
+        let views = &stores.views;
+        checks.push(Box::new(Checked::new(profiles::Profiles { views: Arc::clone(views), generation })));
+        checks.push(Box::new(Checked::new(follows::Follows { views: Arc::clone(views), generation })));
     }
     Ok(checks)
 }
