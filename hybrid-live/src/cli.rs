@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Compare every store with what the log says it must hold
     Verify(VerifyArgs),
+    /// Print the OpenAPI document of the API that this version serves
+    Openapi,
 }
 
 /// What `seed` takes.

@@ -9,6 +9,7 @@ mod config;
 mod failure;
 mod import;
 mod logging;
+mod openapi;
 mod progress;
 mod seed;
 mod serve;
@@ -45,6 +46,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Seed(args) => seed::run(&config, args).await.map(|()| ExitCode::SUCCESS),
             Command::Import(args) => import::run(&config, &args).await.map(|()| ExitCode::SUCCESS),
             Command::Verify(args) => verify::run(&config, args.projection).await,
+            Command::Openapi => {
+                terminal::say(openapi::text().trim_end());
+                Ok(ExitCode::SUCCESS)
+            }
         }
     })
 }

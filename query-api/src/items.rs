@@ -6,9 +6,10 @@ use domain::post::Visibility;
 use domain::text::{CommentText, DisplayName, Title, Username};
 use domain::{CommentId, PostId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A person, where something is theirs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Person {
     /// The account.
     pub id: UserId,
@@ -19,13 +20,14 @@ pub struct Person {
 }
 
 /// A post in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PostItem {
     /// The post.
     pub id: PostId,
     /// Who wrote it.
     pub author: Person,
     /// Its title.
+    #[schema(required)]
     pub title: Option<Title>,
     /// The beginning of its text, without markup.
     pub text: String,
@@ -36,6 +38,7 @@ pub struct PostItem {
     /// When it was written.
     pub created_at: Timestamp,
     /// When it was last changed.
+    #[schema(required)]
     pub edited_at: Option<Timestamp>,
     /// What the `ETag` says.
     pub version: u64,
@@ -68,7 +71,7 @@ impl PostItem {
 }
 
 /// A whole post.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WholePost {
     /// As in a list.
     #[serde(flatten)]
@@ -82,7 +85,7 @@ pub struct WholePost {
 }
 
 /// A comment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CommentItem {
     /// The comment.
     pub id: CommentId,
@@ -91,12 +94,14 @@ pub struct CommentItem {
     /// Who wrote it.
     pub author: Person,
     /// What it answers.
+    #[schema(required)]
     pub parent_id: Option<CommentId>,
     /// What it says.
     pub text: CommentText,
     /// When it was written.
     pub created_at: Timestamp,
     /// When it was last changed.
+    #[schema(required)]
     pub edited_at: Option<Timestamp>,
     /// What the `ETag` says.
     pub version: u64,
@@ -119,23 +124,26 @@ impl CommentItem {
 }
 
 /// Somebody who likes a post.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LikeItem {
     /// Who.
     pub user: Person,
 }
 
 /// A page of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ListPage<T> {
     /// What is on it, newest first.
     pub items: Vec<T>,
     /// Where the list goes on; null only at its end.
+    #[schema(required)]
     pub next: Option<String>,
     /// Of posts: what to give as `after` later on, to get what is newer than this page.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub newest: Option<String>,
     /// Of comments: what to start the post's stream from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub stream_position: Option<String>,
 }

@@ -5,9 +5,11 @@
 
 pub mod auth;
 pub mod clock;
+pub mod conditional;
 pub mod consistency;
 pub mod cursor;
 pub mod extract;
+pub mod openapi;
 pub mod problem;
 pub mod tokens;
 pub mod trace;

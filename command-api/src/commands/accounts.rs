@@ -7,6 +7,7 @@ use domain::user::{Command, User};
 use domain::{StreamId, UserId};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Answered, Commands, access, answer};
 use crate::auth::private::Private;
@@ -27,7 +28,7 @@ pub struct Registration {
 }
 
 /// An account as its owner sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Account {
     /// The account.
     pub(crate) id: UserId,

@@ -2,28 +2,50 @@
 
 use adapters::http::clock::{entropy, now};
 use adapters::http::extract::BodyWithBytes;
-use adapters::http::problem::Problem;
+use adapters::http::openapi::{BODY, REPEATABLE, Refused, these};
+use adapters::http::problem::{Code, Problem};
 use axum::extract::State;
 use axum::response::Response;
 use domain::UserId;
 use domain::text::{DisplayName, Username};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answers::answered;
 use super::headers::Repeatable;
 use crate::auth::passwords::NewPassword;
-use crate::commands::Registration;
+use crate::commands::{Account, Registration};
 use crate::write_path::Origin;
 
-#[derive(Debug, Deserialize)]
+/// Who wants an account.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Registration)]
 pub(super) struct Request {
     username: Username,
+    #[schema(value_type = String, format = "password", min_length = 8, max_length = 256)]
     password: NewPassword,
+    /// The user name, where none is given.
     display_name: Option<DisplayName>,
 }
 
+/// Make an account
+///
+/// A user name has one owner. Whoever registers then logs in.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts",
+    operation_id = "register",
+    tag = "accounts",
+    params(Repeatable),
+    request_body = Request,
+    responses(
+        (status = 201, body = Account, description = "The account.", headers(("Location"), ("Consistency-Token"))),
+        Refused<{ BODY | REPEATABLE | these(&[Code::UsernameTaken]) }>,
+    ),
+    security(()),
+)]
 pub(super) async fn register(
     State(api): State<Api>,
     repeatable: Repeatable,

@@ -25,10 +25,12 @@ mod housekeeping;
 mod http;
 mod lock;
 mod metrics;
+mod reference;
 mod signals;
 mod watch_projections;
 
 pub(crate) use lock::{Attempt, Lock};
+pub(crate) use reference::document as reference_document;
 
 /// Serves until a signal asks to stop.
 ///
@@ -114,5 +116,6 @@ fn router(
     let passwords = passwords.map_err(|error| Failure::cannot_run(format!("the settings in [argon2]: {error}")))?;
     let commands = CommandState::new(opened.write_path.clone(), tokens, opened.secrets.clone(), passwords);
     let health = query_api::health::router(health::probes(stores, projections, metrics));
-    Ok(command_api::router(commands).merge(query_api::router(ports, settings)).merge(health))
+    let reference = reference::router();
+    Ok(command_api::router(commands).merge(query_api::router(ports, settings)).merge(health).merge(reference))
 }
