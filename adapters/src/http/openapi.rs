@@ -20,6 +20,9 @@ const PROBLEM: &str = "Problem";
 /// Name of the schema of [`Code`].
 const PROBLEM_CODE: &str = "ProblemCode";
 
+/// As `rate_limits` calls them, in the spelling that people read.
+const RATE_LIMIT_HEADERS: [&str; 3] = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"];
+
 /// A set of codes, to be a parameter of [`Refused`].
 pub type Codes = u64;
 
@@ -83,7 +86,7 @@ fn refusal(codes: &[Code]) -> Response {
     if codes.contains(&Code::Unauthenticated) || codes.contains(&Code::InvalidToken) {
         response = response.header("WWW-Authenticate", Header::default());
     }
-    if codes.iter().any(|code| matches!(code, Code::Overloaded | Code::Unavailable)) {
+    if codes.iter().any(|code| matches!(code, Code::RateLimited | Code::Overloaded | Code::Unavailable)) {
         response = response.header("Retry-After", Header::default());
     }
     response.build()
@@ -133,11 +136,28 @@ pub fn describe(document: &mut OpenApi) {
     components.security_schemes.insert("bearer".to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
     components.security_schemes.insert("cookie".to_owned(), RefOr::T(SecurityScheme::ApiKey(ApiKey::Cookie(cookie))));
     name_items(components);
+    for (path, item) in &mut document.paths.paths {
+        // Health, metrics and this document are for everybody at any time.
+        if path.starts_with("/v1/") {
+            operations(item).for_each(limited);
+        }
+    }
     for response in document.paths.paths.values_mut().flat_map(operations).flat_map(responses) {
         response.headers.insert("X-Trace-Id".to_owned(), Header::default().into());
         for (name, header) in &mut response.headers {
             components.headers.entry(name.clone()).or_insert_with(|| described(name).into());
             *header = RefOr::Ref(Ref::new(format!("#/components/headers/{name}")));
+        }
+    }
+}
+
+/// What `rate_limits` adds to every call.
+fn limited(operation: &mut Operation) {
+    let too_many = RefOr::T(refusal(&[Code::RateLimited]));
+    operation.responses.responses.insert(Code::RateLimited.status().as_u16().to_string(), too_many);
+    for response in responses(operation) {
+        for name in RATE_LIMIT_HEADERS {
+            response.headers.insert(name.to_owned(), Header::default().into());
         }
     }
 }
@@ -179,6 +199,9 @@ fn described(name: &str) -> Header {
         "Consistency-Token" => (Type::String, "Sent along with a query, makes its answer contain what was done."),
         "ETag" => (Type::String, "The version, in double quotes: what `If-Match` takes."),
         "Location" => (Type::String, "Where what was made can be read."),
+        "RateLimit-Limit" => (Type::Integer, "How many such calls may be made in a minute, where they are limited."),
+        "RateLimit-Remaining" => (Type::Integer, "How many of them are left now."),
+        "RateLimit-Reset" => (Type::Integer, "After how many seconds all of them are back."),
         "Retry-After" => (Type::Integer, "After how many seconds the same request may succeed."),
         "Set-Cookie" => (Type::String, "The tokens, where they travel as cookies."),
         "Stream-Position" => (Type::String, "Where to start the post's stream from, so that nothing falls between."),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use adapters::http::auth::AccessTokens;
 use adapters::http::problem::{Code, Problem};
+use adapters::http::rate_limits::RateLimits;
 use adapters::secrets::Secrets;
 use axum::Router;
 use axum::extract::{FromRef, Request};
@@ -35,13 +36,22 @@ pub struct CommandState {
     passwords: Passwords,
     tokens: Arc<AccessTokens>,
     secrets: Secrets,
+    limits: Arc<RateLimits>,
 }
 
 impl CommandState {
     /// Over a write path, with what verifies and issues tokens, and what hashes passwords.
     pub fn new(write_path: WritePath, tokens: Arc<AccessTokens>, secrets: Secrets, passwords: Passwords) -> Self {
         let sessions = Sessions::new(write_path.clone(), passwords.clone(), secrets.clone());
-        Self { commands: Commands::new(write_path), sessions, passwords, tokens, secrets }
+        let limits = Arc::new(RateLimits::off());
+        Self { commands: Commands::new(write_path), sessions, passwords, tokens, secrets, limits }
+    }
+
+    /// With a limit on how often somebody may try to log in with one name; what goes by account and address stands in
+    /// front of the router.
+    #[must_use]
+    pub fn with_rate_limits(self, limits: Arc<RateLimits>) -> Self {
+        Self { limits, ..self }
     }
 }
 

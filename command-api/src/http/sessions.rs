@@ -97,6 +97,10 @@ pub(super) async fn log_in(
     if delivery == Delivery::Cookie && headers.contains_key(header::ORIGIN) {
         check_origin(&api.tokens, &method, &uri, &headers)?;
     }
+    // Before anything is looked up: who is told to wait learns nothing of whether there is such an account.
+    if let Err(refusal) = api.limits.log_in_as(&username) {
+        return Ok(*refusal);
+    }
     let opened = api.sessions.log_in(&username, &password).await?;
     issue(&api, opened, delivery, StatusCode::CREATED, is_secure(&uri, &headers))
 }

@@ -1,17 +1,20 @@
 //! The HTTP server: what stands in front of the routers, and connections from first byte to last.
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use adapters::http::client_address::Peer;
 use adapters::http::problem::{Code, Problem, no_such_method, no_such_path};
 use adapters::http::trace;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -92,8 +95,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, connections: Co
             () = stop.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, place)) = accepted else { continue };
-        let served = connection(stream, router.clone(), connections.head, stop.clone());
+        let Some((stream, peer, place)) = accepted else { continue };
+        let served = connection(stream, peer, router.clone(), connections.head, stop.clone());
         let abandon = abandon.clone();
         tracker.spawn(async move {
             tokio::select! {
@@ -113,16 +116,16 @@ pub(super) async fn serve(listener: TcpListener, router: Router, connections: Co
 }
 
 /// The next connection and its place; `None` where the system refused it.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     // The place first: whoever finds none waits in the system's queue and costs nothing here. It is never closed.
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             // Answers are written whole, so waiting for more to send along only delays them.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY is refused");
             }
-            Some((stream, place))
+            Some((stream, peer.ip(), place))
         }
         Err(error) => {
             // One that was reset while it waited is its client's affair.
@@ -135,10 +138,15 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpS
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, head: Duration, stop: CancellationToken) {
+async fn connection(stream: TcpStream, peer: IpAddr, router: Router, head: Duration, stop: CancellationToken) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head);
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        router.call(request)
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use adapters::http::auth::AccessTokens;
 use adapters::http::cursor::Cursors;
+use adapters::http::rate_limits::{self, RateLimits};
 use axum::Router;
+use axum::middleware::from_fn;
 use command_api::CommandState;
 use command_api::auth::passwords::Passwords;
 use command_api::relay::{self, Relay};
@@ -114,8 +116,11 @@ fn router(
     };
     let passwords = Passwords::new(config.password_settings());
     let passwords = passwords.map_err(|error| Failure::cannot_run(format!("the settings in [argon2]: {error}")))?;
-    let commands = CommandState::new(opened.write_path.clone(), tokens, opened.secrets.clone(), passwords);
+    let limits = Arc::new(RateLimits::new(config.per_minute(), config.trusted_proxies));
+    let commands = CommandState::new(opened.write_path.clone(), Arc::clone(&tokens), opened.secrets.clone(), passwords)
+        .with_rate_limits(Arc::clone(&limits));
     let health = query_api::health::router(health::probes(stores, projections, metrics));
-    let reference = reference::router();
-    Ok(command_api::router(commands).merge(query_api::router(ports, settings)).merge(health).merge(reference))
+    let counted = move |request, next| rate_limits::layer(Arc::clone(&limits), Arc::clone(&tokens), request, next);
+    let api = command_api::router(commands).merge(query_api::router(ports, settings)).route_layer(from_fn(counted));
+    Ok(api.merge(health).merge(reference::router()))
 }
