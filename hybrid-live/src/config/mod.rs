@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) secrets_file: String,
     /// Origins, besides the request's own host, whose pages may act with the cookie.
     pub(crate) public_origins: Vec<String>,
+    /// Origins whose pages may call without the cookie; `*` for all.
+    pub(crate) cors_origins: Vec<String>,
     /// Proxies of ours that a request comes through, each adding to `X-Forwarded-For` whom it comes from.
     pub(crate) trusted_proxies: usize,
     /// Partitions of every topic of a log that is not there yet.
@@ -142,6 +144,7 @@ impl Default for Config {
             data_dir: "./data".to_owned(),
             secrets_file: format!("{DATA_DIR}/secrets.toml"),
             public_origins: Vec::new(),
+            cors_origins: Vec::new(),
             trusted_proxies: 0,
             partitions: 4,
             stores: Stores {
@@ -275,10 +278,12 @@ impl Config {
         if self.data_dir.is_empty() {
             return Err(("data_dir", "must not be empty".to_owned()));
         }
-        for origin in &self.public_origins {
+        let public = self.public_origins.iter().map(|origin| ("public_origins", origin));
+        let cors = self.cors_origins.iter().filter(|origin| *origin != "*").map(|origin| ("cors_origins", origin));
+        for (key, origin) in public.chain(cors) {
             let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             if host.is_none_or(|host| host.is_empty() || host.contains(['/', '?', '#', '@'])) {
-                return Err(("public_origins", format!("`{origin}` is not an origin such as https://example.org")));
+                return Err((key, format!("`{origin}` is not an origin such as https://example.org")));
             }
         }
         Ok(())

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::cors;
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -46,17 +47,22 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Puts in front of `router` what holds for every request. From outside in: trace, panics, time, size.
+/// Puts in front of `router` what holds for every request. From outside in: trace, other origins, panics, time, size.
 pub(super) fn guarded(router: Router, config: &Config) -> Router {
     let limit = config.request_time();
     let bounded = move |request: Request, next: Next| bounded(limit, request, next);
-    router
+    let router = router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(config.limits.body_bytes))
         .layer(from_fn(bounded))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(trace::layer))
+        .layer(CatchPanicLayer::custom(panicked));
+    // Outside of all that refuses: a page of another origin must be able to read why.
+    let router = match cors::layer(config) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router.layer(from_fn(trace::layer))
 }
 
 /// Bounds the time until the answer begins. A stream's begins at once and goes on for as long as it likes.

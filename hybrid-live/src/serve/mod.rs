@@ -22,6 +22,7 @@ use crate::failure::Failure;
 use crate::terminal;
 use crate::wiring::{self, Opened};
 
+mod cors;
 mod health;
 mod housekeeping;
 mod http;
