@@ -11,7 +11,7 @@ pub mod write_path;
 
 mod http;
 
-pub use http::{CommandState, router};
+pub use http::{CommandState, document, router};
 
 #[cfg(test)]
 mod tests;

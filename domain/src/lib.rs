@@ -19,6 +19,8 @@ pub mod time;
 pub mod upcast;
 pub mod user;
 
+mod schemas;
+
 #[cfg(test)]
 mod tests;
 

@@ -82,6 +82,8 @@ pub(crate) enum Command {
     /// Show, grant and revoke what people may do beyond what everybody may
     #[command(subcommand)]
     Roles(RolesCommand),
+    /// Print the OpenAPI document of the API that this version serves
+    Openapi,
     /// Print what makes a shell complete this command line
     Completions {
         /// Which shell

@@ -9,6 +9,7 @@ mod config;
 mod failure;
 mod import;
 mod logging;
+mod openapi;
 mod operate;
 mod operations;
 mod progress;
@@ -53,6 +54,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Roles(command) => operate::roles(&config, command).await.map(|()| ExitCode::SUCCESS),
             Command::Completions { shell } => {
                 operate::completions(shell);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Openapi => {
+                terminal::say(openapi::text().trim_end());
                 Ok(ExitCode::SUCCESS)
             }
         }

@@ -4,6 +4,7 @@ use adapters::StoreError;
 use adapters::checkpoints::TIMELINES;
 use adapters::http::auth::Viewer;
 use adapters::http::extract::Id;
+use adapters::http::openapi::{CONSISTENT, ConsistencyToken, OF_ANYBODY, Refused, these};
 use adapters::http::problem::{Code, Problem};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -20,8 +21,22 @@ use crate::post::visible;
 /// Who is what to whom. The comment itself is the truth's.
 const READS: Reads = &[TIMELINES_OF_RELATIONS];
 
-/// `GET /v1/comments/{id}`. The `ETag` is the version of the text: the author's name may change without it, so it says
-/// what an edit must match and not what a reader may keep.
+/// A comment
+///
+/// The `ETag` is the version of the text: the author's name may change without it, so it says what an edit must match
+/// and not what a reader may keep.
+#[utoipa::path(
+    get,
+    path = "/v1/comments/{id}",
+    operation_id = "comment",
+    tag = "comments",
+    params(("id" = CommentId, Path, description = "The comment."), ConsistencyToken),
+    responses(
+        (status = 200, body = CommentItem, description = "The comment.", headers(("ETag"), ("Consistency"))),
+        Refused<{ OF_ANYBODY | CONSISTENT | these(&[Code::NotFound]) }>,
+    ),
+    security((), ("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn whole(
     State(api): State<Api>,
     viewer: Viewer,

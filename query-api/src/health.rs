@@ -8,11 +8,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use futures::future::{BoxFuture, join_all};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// A dependency that does not answer for this long is missing.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -49,41 +52,83 @@ pub struct Probes {
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
-#[derive(Serialize)]
+/// Whether this process is ready, and what it needs.
+#[derive(Serialize, ToSchema)]
 struct Readiness {
+    /// `ready` or `not_ready`.
     status: &'static str,
     dependencies: Vec<DependencyReport>,
     projections: Vec<ProjectionReport>,
 }
 
-#[derive(Serialize)]
+/// Something that this process needs.
+#[derive(Serialize, ToSchema)]
 struct DependencyReport {
     name: &'static str,
+    /// `up` or `down`.
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
-#[derive(Serialize)]
+/// How a projection is.
+#[derive(Serialize, ToSchema)]
 struct ProjectionReport {
     name: String,
+    /// `up` or `down`.
     status: &'static str,
+    /// Status, positions, lag, parked lanes: for people.
     detail: Value,
+}
+
+/// That this process is alive.
+#[derive(Serialize, ToSchema)]
+struct Liveness {
+    /// `live`.
+    status: &'static str,
 }
 
 /// `/health/live`, `/health/ready` and `/metrics`.
 pub fn router(probes: Probes) -> Router {
-    Router::new()
-        .route("/health/live", get(live))
-        .route("/health/ready", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(Arc::new(probes))
+    Router::from(calls()).with_state(Arc::new(probes))
 }
 
+/// The same for the OpenAPI document.
+pub fn document() -> OpenApi {
+    calls().into_openapi()
+}
+
+fn calls() -> OpenApiRouter<Arc<Probes>> {
+    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(metrics))
+}
+
+/// Whether the process is alive
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    operation_id = "live",
+    tag = "operations",
+    responses((status = 200, body = Liveness, description = "It is.")),
+    security(()),
+)]
 async fn live() -> Response {
-    uncached(StatusCode::OK, "application/json", r#"{"status":"live"}"#)
+    json(StatusCode::OK, &Liveness { status: "live" })
 }
 
+/// Whether the process is ready
+///
+/// Names the dependency that is missing.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    operation_id = "ready",
+    tag = "operations",
+    responses(
+        (status = 200, body = Readiness, description = "It is."),
+        (status = 503, body = Readiness, description = "It is not."),
+    ),
+    security(()),
+)]
 async fn ready(State(probes): State<Arc<Probes>>) -> Response {
     // All at once: how long the answer takes is the slowest's time, not the sum.
     let dependencies = join_all(probes.dependencies.iter().map(ask)).await;
@@ -100,8 +145,7 @@ async fn ready(State(probes): State<Arc<Probes>>) -> Response {
     let (code, status) =
         if is_ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
     let report = Readiness { status, dependencies, projections };
-    // Texts, numbers and values of such always serialise.
-    uncached(code, "application/json", serde_json::to_vec(&report).unwrap_or_default())
+    json(code, &report)
 }
 
 async fn ask(dependency: &Dependency) -> DependencyReport {
@@ -116,8 +160,24 @@ fn up_or_down(up: bool) -> &'static str {
     if up { "up" } else { "down" }
 }
 
+/// The metrics
+///
+/// In Prometheus' text format.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "operations",
+    responses((status = 200, body = String, content_type = "text/plain", description = "The metrics.")),
+    security(()),
+)]
 async fn metrics(State(probes): State<Arc<Probes>>) -> Response {
     uncached(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", (probes.metrics)())
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    // Texts, numbers and values of such always serialise.
+    uncached(status, "application/json", serde_json::to_vec(body).unwrap_or_default())
 }
 
 fn uncached(status: StatusCode, content_type: &'static str, body: impl Into<axum::body::Body>) -> Response {

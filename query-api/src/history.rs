@@ -3,7 +3,8 @@
 use adapters::checkpoints::ENGAGEMENT;
 use adapters::http::auth::Viewer;
 use adapters::http::extract::{Id, Params};
-use adapters::http::problem::Problem;
+use adapters::http::openapi::{CONSISTENT, ConsistencyToken, OF_ANYBODY, PAGED, Refused, these};
+use adapters::http::problem::{Code, Problem};
 use adapters::views::VersionRow;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -20,7 +21,21 @@ use crate::post::visible;
 /// The versions, and who is what to whom.
 const READS: Reads = &[ENGAGEMENT_OF_POSTS, TIMELINES_OF_RELATIONS];
 
-/// `GET /v1/posts/{id}/history`
+/// What a post said
+///
+/// Every version of its text, the newest first, for whoever may see what it says now.
+#[utoipa::path(
+    get,
+    path = "/v1/posts/{id}/history",
+    operation_id = "post_history",
+    tag = "posts",
+    params(("id" = PostId, Path, description = "The post."), NewestFirst, ConsistencyToken),
+    responses(
+        (status = 200, body = ListPage<PostVersion>, description = "A page.", headers(("Consistency"))),
+        Refused<{ OF_ANYBODY | PAGED | CONSISTENT | these(&[Code::NotFound]) }>,
+    ),
+    security((), ("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn of_post(
     State(api): State<Api>,
     viewer: Viewer,
@@ -37,7 +52,21 @@ pub(crate) async fn of_post(
     Ok(api.uncached(axum::Json(page).into_response(), consistency))
 }
 
-/// `GET /v1/comments/{id}/history`
+/// What a comment said
+///
+/// Every version of its text, the newest first, for whoever may see what it says now.
+#[utoipa::path(
+    get,
+    path = "/v1/comments/{id}/history",
+    operation_id = "comment_history",
+    tag = "comments",
+    params(("id" = CommentId, Path, description = "The comment."), NewestFirst, ConsistencyToken),
+    responses(
+        (status = 200, body = ListPage<CommentVersion>, description = "A page.", headers(("Consistency"))),
+        Refused<{ OF_ANYBODY | PAGED | CONSISTENT | these(&[Code::NotFound]) }>,
+    ),
+    security((), ("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn of_comment(
     State(api): State<Api>,
     viewer: Viewer,

@@ -6,9 +6,10 @@ use domain::post::Visibility;
 use domain::text::{Bio, CommentText, DisplayName, Title, Username};
 use domain::{CommentId, PostId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A person, where something is theirs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Person {
     /// The account.
     pub id: UserId,
@@ -27,7 +28,7 @@ impl Person {
 }
 
 /// One's own account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Account {
     /// The account.
     pub id: UserId,
@@ -40,7 +41,7 @@ pub struct Account {
 }
 
 /// What the viewer and another person are to each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Relation {
     /// The viewer follows them.
     pub following: bool,
@@ -60,7 +61,7 @@ impl From<RelationView> for Relation {
 }
 
 /// A person, in full.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Profile {
     /// The account.
     pub id: UserId,
@@ -95,14 +96,14 @@ impl Profile {
 }
 
 /// The people who were asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Profiles {
     /// In the order in which they were asked for, each once, without those who are not there.
     pub items: Vec<Profile>,
 }
 
 /// Somebody in a list of people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RelatedPerson {
     /// Who.
     #[serde(flatten)]
@@ -115,7 +116,7 @@ pub struct RelatedPerson {
 }
 
 /// What a post said from one edit to the next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PostVersion {
     /// What the `ETag` said.
     pub version: u64,
@@ -128,7 +129,7 @@ pub struct PostVersion {
 }
 
 /// What a comment said from one edit to the next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CommentVersion {
     /// What the `ETag` said.
     pub version: u64,
@@ -139,13 +140,14 @@ pub struct CommentVersion {
 }
 
 /// A post in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PostItem {
     /// The post.
     pub id: PostId,
     /// Who wrote it.
     pub author: Person,
     /// Its title.
+    #[schema(required)]
     pub title: Option<Title>,
     /// The beginning of its text, without markup.
     pub text: String,
@@ -156,6 +158,7 @@ pub struct PostItem {
     /// When it was written.
     pub created_at: Timestamp,
     /// When it was last changed.
+    #[schema(required)]
     pub edited_at: Option<Timestamp>,
     /// What the `ETag` says.
     pub version: u64,
@@ -188,7 +191,7 @@ impl PostItem {
 }
 
 /// A whole post.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WholePost {
     /// As in a list.
     #[serde(flatten)]
@@ -202,7 +205,7 @@ pub struct WholePost {
 }
 
 /// A comment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CommentItem {
     /// The comment.
     pub id: CommentId,
@@ -211,12 +214,14 @@ pub struct CommentItem {
     /// Who wrote it.
     pub author: Person,
     /// What it answers.
+    #[schema(required)]
     pub parent_id: Option<CommentId>,
     /// What it says.
     pub text: CommentText,
     /// When it was written.
     pub created_at: Timestamp,
     /// When it was last changed.
+    #[schema(required)]
     pub edited_at: Option<Timestamp>,
     /// What the `ETag` says.
     pub version: u64,
@@ -239,23 +244,26 @@ impl CommentItem {
 }
 
 /// Somebody who likes a post.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LikeItem {
     /// Who.
     pub user: Person,
 }
 
 /// A page of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ListPage<T> {
     /// What is on it, newest first.
     pub items: Vec<T>,
     /// Where the list goes on; null only at its end.
+    #[schema(required)]
     pub next: Option<String>,
     /// Of posts: what to give as `after` later on, to get what is newer than this page.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub newest: Option<String>,
     /// Of comments: what to start the post's stream from. Of a home's newest posts: what to start the feed's from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub stream_position: Option<String>,
 }

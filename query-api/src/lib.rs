@@ -13,7 +13,9 @@ use adapters::live::Live;
 use adapters::timelines::Timelines;
 use adapters::views::Views;
 use axum::Router;
-use axum::routing::get;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use api::Settings;
 
@@ -58,23 +60,32 @@ pub struct Ports {
 
 /// The queries and the streams. Paths that it does not know are for whoever merges it with other routers to answer.
 pub fn router(ports: Ports, settings: Settings) -> Router {
-    Router::new()
-        .route("/v1/feed", get(posts::home))
-        .route("/v1/feed/stream", get(watch::feed))
-        .route("/v1/me", get(me::me))
-        .route("/v1/me/blocked", get(me::blocked))
-        .route("/v1/me/muted", get(me::muted))
-        .route("/v1/users", get(users::some))
-        .route("/v1/users/{id}", get(users::profile))
-        .route("/v1/users/{id}/followers", get(users::followers))
-        .route("/v1/users/{id}/following", get(users::following))
-        .route("/v1/users/{id}/posts", get(posts::by_author))
-        .route("/v1/posts/{id}", get(post::whole))
-        .route("/v1/posts/{id}/comments", get(post::comments))
-        .route("/v1/posts/{id}/history", get(history::of_post))
-        .route("/v1/comments/{id}", get(comment::whole))
-        .route("/v1/comments/{id}/history", get(history::of_comment))
-        .route("/v1/posts/{id}/likes", get(post::likes))
-        .route("/v1/posts/{id}/stream", get(watch::post))
-        .with_state(api::Api::new(ports, settings))
+    Router::from(calls()).with_state(api::Api::new(ports, settings))
+}
+
+/// What the queries and streams are, for the OpenAPI document.
+pub fn document() -> OpenApi {
+    calls().into_openapi()
+}
+
+/// Every call with its description; how a handler is documented is told beside the command API's `calls`.
+fn calls() -> OpenApiRouter<api::Api> {
+    OpenApiRouter::new()
+        .routes(routes!(posts::home))
+        .routes(routes!(watch::feed))
+        .routes(routes!(me::me))
+        .routes(routes!(me::blocked))
+        .routes(routes!(me::muted))
+        .routes(routes!(users::some))
+        .routes(routes!(users::profile))
+        .routes(routes!(users::followers))
+        .routes(routes!(users::following))
+        .routes(routes!(posts::by_author))
+        .routes(routes!(post::whole))
+        .routes(routes!(post::comments))
+        .routes(routes!(post::likes))
+        .routes(routes!(history::of_post))
+        .routes(routes!(comment::whole))
+        .routes(routes!(history::of_comment))
+        .routes(routes!(watch::post))
 }

@@ -3,6 +3,7 @@
 use adapters::http::problem::{Code, Problem};
 use domain::PostId;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::api::Api;
 use crate::feed::Walk;
@@ -37,24 +38,33 @@ impl Limit {
 }
 
 /// The query string of lists of posts.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct BothWays {
+    /// How many items the page has at most.
     #[serde(default)]
+    #[param(value_type = u8, minimum = 1, maximum = 100, default = 20)]
     pub(crate) limit: Limit,
     /// Only what is older than this cursor.
+    #[param(nullable = false)]
     before: Option<String>,
     /// Only what is newer than this cursor.
+    #[param(nullable = false)]
     after: Option<String>,
 }
 
 /// The query string of lists that are read from the newest down.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct NewestFirst {
+    /// How many items the page has at most.
     #[serde(default)]
+    #[param(value_type = u8, minimum = 1, maximum = 100, default = 20)]
     pub(crate) limit: Limit,
     /// Only what is older than this cursor.
+    #[param(nullable = false)]
     before: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use adapters::StoreError;
 use adapters::checkpoints::{PROFILES, TIMELINES};
 use adapters::http::auth::Actor;
 use adapters::http::extract::Params;
+use adapters::http::openapi::{CONSISTENT, ConsistencyToken, OF_SOMEBODY, PAGED, Refused, these};
 use adapters::http::problem::{Code, Problem};
 use adapters::views::EdgeList;
 use axum::extract::State;
@@ -20,7 +21,22 @@ use crate::post::names_version;
 /// Who is what to whom, and names.
 const READS: Reads = &[TIMELINES_OF_RELATIONS, PROFILES_OF_USERS];
 
+/// Who is asking
+///
 /// Answers from the truth, which is never behind.
+#[utoipa::path(
+    get,
+    path = "/v1/me",
+    operation_id = "me",
+    tag = "users",
+    params(ConsistencyToken),
+    responses(
+        (status = 200, body = Account, description = "Oneself.", headers(("ETag"), ("Consistency"))),
+        (status = 304, description = "`If-None-Match` names the present version.", headers(("ETag"), ("Consistency"))),
+        Refused<{ OF_SOMEBODY | CONSISTENT | these(&[Code::NotFound]) }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn me(State(api): State<Api>, actor: Actor, headers: HeaderMap) -> Result<Response, Problem> {
     let consistency = api.wait(&headers, &[]).await?;
     let stream = StreamId::User(actor.user);
@@ -38,7 +54,21 @@ pub(crate) async fn me(State(api): State<Api>, actor: Actor, headers: HeaderMap)
     Ok(api.uncached(([(header::ETAG, etag)], axum::Json(account)).into_response(), consistency))
 }
 
-/// `GET /v1/me/blocked`
+/// Whom one has blocked
+///
+/// The newest accounts first.
+#[utoipa::path(
+    get,
+    path = "/v1/me/blocked",
+    operation_id = "blocked",
+    tag = "relations",
+    params(NewestFirst, ConsistencyToken),
+    responses(
+        (status = 200, body = ListPage<RelatedPerson>, description = "A page.", headers(("Consistency"))),
+        Refused<{ OF_SOMEBODY | PAGED | CONSISTENT }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn blocked(
     State(api): State<Api>,
     actor: Actor,
@@ -48,7 +78,21 @@ pub(crate) async fn blocked(
     list(&api, actor.user, EdgeList::Blocking, &headers, &params).await
 }
 
-/// `GET /v1/me/muted`
+/// Whom one has muted
+///
+/// The newest accounts first.
+#[utoipa::path(
+    get,
+    path = "/v1/me/muted",
+    operation_id = "muted",
+    tag = "relations",
+    params(NewestFirst, ConsistencyToken),
+    responses(
+        (status = 200, body = ListPage<RelatedPerson>, description = "A page.", headers(("Consistency"))),
+        Refused<{ OF_SOMEBODY | PAGED | CONSISTENT }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn muted(
     State(api): State<Api>,
     actor: Actor,

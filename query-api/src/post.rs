@@ -5,6 +5,7 @@ use adapters::checkpoints::{ENGAGEMENT, TIMELINES};
 use adapters::content::Preview;
 use adapters::http::auth::Viewer;
 use adapters::http::extract::{Id, Params};
+use adapters::http::openapi::{CONSISTENT, ConsistencyToken, OF_ANYBODY, PAGED, Refused, these};
 use adapters::http::problem::{Code, Problem};
 use adapters::views::{CommentRow, ReactionRow};
 use axum::extract::State;
@@ -29,7 +30,26 @@ const ATTEMPTS: usize = 3;
 /// Where the post's stream starts from, for those who do not read the body.
 const STREAM_POSITION: HeaderName = HeaderName::from_static("stream-position");
 
-/// `GET /v1/posts/{id}`
+/// A whole post
+///
+/// With its text as Markdown and as safe HTML, and the position to start its stream from.
+#[utoipa::path(
+    get,
+    path = "/v1/posts/{id}",
+    operation_id = "post",
+    tag = "posts",
+    params(("id" = PostId, Path, description = "The post."), ConsistencyToken),
+    responses(
+        (
+            status = 200,
+            body = WholePost,
+            description = "The post. Its `ETag` is the version of its text; numbers change without it.",
+            headers(("ETag"), ("Stream-Position"), ("Consistency")),
+        ),
+        Refused<{ OF_ANYBODY | CONSISTENT | these(&[Code::NotFound]) }>,
+    ),
+    security((), ("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn whole(
     State(api): State<Api>,
     viewer: Viewer,
@@ -80,7 +100,21 @@ pub(crate) fn names_version(headers: &HeaderMap, etag: &str) -> bool {
     })
 }
 
-/// `GET /v1/posts/{id}/comments`
+/// A page of a post's comments
+///
+/// Newest first, without those of people whom a block keeps apart from the viewer.
+#[utoipa::path(
+    get,
+    path = "/v1/posts/{id}/comments",
+    operation_id = "comments_of_post",
+    tag = "comments",
+    params(("id" = PostId, Path, description = "The post."), NewestFirst, ConsistencyToken),
+    responses(
+        (status = 200, body = ListPage<CommentItem>, description = "A page.", headers(("Consistency"))),
+        Refused<{ OF_ANYBODY | PAGED | CONSISTENT | these(&[Code::NotFound]) }>,
+    ),
+    security((), ("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn comments(
     State(api): State<Api>,
     viewer: Viewer,
@@ -106,7 +140,21 @@ pub(crate) async fn comments(
     Ok(api.uncached(axum::Json(page).into_response(), consistency))
 }
 
-/// `GET /v1/posts/{id}/likes`
+/// A page of those who like a post
+///
+/// Newest first, without people whom a block keeps apart from the viewer.
+#[utoipa::path(
+    get,
+    path = "/v1/posts/{id}/likes",
+    operation_id = "likes_of_post",
+    tag = "reactions",
+    params(("id" = PostId, Path, description = "The post."), NewestFirst, ConsistencyToken),
+    responses(
+        (status = 200, body = ListPage<LikeItem>, description = "A page.", headers(("Consistency"))),
+        Refused<{ OF_ANYBODY | PAGED | CONSISTENT | these(&[Code::NotFound]) }>,
+    ),
+    security((), ("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn likes(
     State(api): State<Api>,
     viewer: Viewer,

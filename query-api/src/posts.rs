@@ -5,6 +5,7 @@ use std::io::Write as _;
 use adapters::checkpoints::TIMELINES;
 use adapters::http::auth::{Actor, Viewer};
 use adapters::http::extract::{Id, Params};
+use adapters::http::openapi::{CONSISTENT, ConsistencyToken, OF_ANYBODY, OF_SOMEBODY, PAGED, Refused, these};
 use adapters::http::problem::{Code, Problem};
 use axum::extract::State;
 use axum::response::Response;
@@ -15,6 +16,7 @@ use crate::access::relation;
 use crate::api::{Api, ENGAGEMENT_OF_POSTS, Reads, TIMELINES_WHOLE};
 use crate::feed::{List, Walk};
 use crate::hydrate::WrittenPosts;
+use crate::items::{ListPage, PostItem};
 use crate::lists::BothWays;
 use crate::stream::Present;
 
@@ -25,7 +27,22 @@ const READS: Reads = &[TIMELINES_WHOLE, ENGAGEMENT_OF_POSTS];
 /// with their authors, and authors do not vanish.
 const ROUNDS: usize = 100;
 
-/// `GET /v1/feed`
+/// A page of the home feed
+///
+/// The posts of all whom one follows now, and one's own, newest first; with `after`, those nearest to the cursor. It
+/// goes back as far as there are posts.
+#[utoipa::path(
+    get,
+    path = "/v1/feed",
+    operation_id = "home_feed",
+    tag = "feed",
+    params(BothWays, ConsistencyToken),
+    responses(
+        (status = 200, body = ListPage<PostItem>, description = "A page.", headers(("Consistency"))),
+        Refused<{ OF_SOMEBODY | PAGED | CONSISTENT }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn home(
     State(api): State<Api>,
     actor: Actor,
@@ -44,7 +61,21 @@ pub(crate) async fn home(
     Ok(api.json(page, consistency))
 }
 
-/// `GET /v1/users/{id}/posts`
+/// A page of somebody's posts
+///
+/// Newest first; with `after`, those nearest to the cursor. Posts for followers are among them for those who follow.
+#[utoipa::path(
+    get,
+    path = "/v1/users/{id}/posts",
+    operation_id = "posts_of_user",
+    tag = "posts",
+    params(("id" = UserId, Path, description = "Whose."), BothWays, ConsistencyToken),
+    responses(
+        (status = 200, body = ListPage<PostItem>, description = "A page.", headers(("Consistency"))),
+        Refused<{ OF_ANYBODY | PAGED | CONSISTENT | these(&[Code::NotFound]) }>,
+    ),
+    security((), ("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn by_author(
     State(api): State<Api>,
     viewer: Viewer,

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use adapters::checkpoints::{Generation, PROFILES, TIMELINES};
 use adapters::http::auth::Viewer;
 use adapters::http::extract::{Id, Params};
+use adapters::http::openapi::{CONSISTENT, ConsistencyToken, OF_ANYBODY, PAGED, Refused, these};
 use adapters::http::problem::{Code, Problem};
 use adapters::views::{FollowList, FollowRow, ProfileRow, RelationView};
 use axum::extract::State;
@@ -13,6 +14,7 @@ use domain::text::Username;
 use domain::{Timestamp, UserId};
 use http::HeaderMap;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::access::relation;
 use crate::api::{Api, PROFILES_OF_FOLLOWS, PROFILES_WHOLE, Reads, TIMELINES_OF_RELATIONS};
@@ -31,7 +33,22 @@ const EXAMINED: usize = 2_000;
 /// Rows in one call, at most.
 const AT_ONCE: usize = 500;
 
-/// `GET /v1/users/{id}`
+/// Somebody's profile
+///
+/// With the numbers of their followers, of those whom they follow and of their posts, and what they and the viewer are
+/// to each other.
+#[utoipa::path(
+    get,
+    path = "/v1/users/{id}",
+    operation_id = "profile",
+    tag = "users",
+    params(("id" = UserId, Path, description = "Whose."), ConsistencyToken),
+    responses(
+        (status = 200, body = Profile, description = "The profile.", headers(("Consistency"))),
+        Refused<{ OF_ANYBODY | CONSISTENT | these(&[Code::NotFound]) }>,
+    ),
+    security((), ("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn profile(
     State(api): State<Api>,
     viewer: Viewer,
@@ -44,14 +61,33 @@ pub(crate) async fn profile(
 }
 
 /// The query string of `GET /v1/users`: exactly one of the two, with commas between.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Named {
+    /// Ids with commas between, at most 100.
+    #[param(nullable = false)]
     ids: Option<String>,
+    /// User names with commas between, at most 100.
+    #[param(nullable = false)]
     usernames: Option<String>,
 }
 
-/// `GET /v1/users`
+/// Many profiles at once
+///
+/// By id or by user name, in the order asked for; whoever is not there is left out.
+#[utoipa::path(
+    get,
+    path = "/v1/users",
+    operation_id = "profiles",
+    tag = "users",
+    params(Named, ConsistencyToken),
+    responses(
+        (status = 200, body = Profiles, description = "Those who are there.", headers(("Consistency"))),
+        Refused<{ OF_ANYBODY | CONSISTENT }>,
+    ),
+    security((), ("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn some(
     State(api): State<Api>,
     viewer: Viewer,
@@ -121,7 +157,21 @@ async fn relations(api: &Api, viewer: Option<UserId>, users: &[UserId]) -> Resul
     Ok(relations.into_iter().map(Some).collect())
 }
 
-/// `GET /v1/users/{id}/followers`
+/// Who follows somebody
+///
+/// The newest follow first, each with what they and the viewer are to each other.
+#[utoipa::path(
+    get,
+    path = "/v1/users/{id}/followers",
+    operation_id = "followers",
+    tag = "relations",
+    params(("id" = UserId, Path, description = "Whose."), NewestFirst, ConsistencyToken),
+    responses(
+        (status = 200, body = ListPage<RelatedPerson>, description = "A page.", headers(("Consistency"))),
+        Refused<{ OF_ANYBODY | PAGED | CONSISTENT | these(&[Code::NotFound]) }>,
+    ),
+    security((), ("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn followers(
     State(api): State<Api>,
     viewer: Viewer,
@@ -132,7 +182,21 @@ pub(crate) async fn followers(
     follows(&api, viewer.user(), FollowList::FollowersOf(user), &headers, &params).await
 }
 
-/// `GET /v1/users/{id}/following`
+/// Whom somebody follows
+///
+/// The newest follow first, each with what they and the viewer are to each other.
+#[utoipa::path(
+    get,
+    path = "/v1/users/{id}/following",
+    operation_id = "following",
+    tag = "relations",
+    params(("id" = UserId, Path, description = "Whose."), NewestFirst, ConsistencyToken),
+    responses(
+        (status = 200, body = ListPage<RelatedPerson>, description = "A page.", headers(("Consistency"))),
+        Refused<{ OF_ANYBODY | PAGED | CONSISTENT | these(&[Code::NotFound]) }>,
+    ),
+    security((), ("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn following(
     State(api): State<Api>,
     viewer: Viewer,

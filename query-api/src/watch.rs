@@ -7,6 +7,7 @@ use std::time::Duration;
 use adapters::http::auth::Viewer;
 use adapters::http::clock::now;
 use adapters::http::extract::{Id, Params};
+use adapters::http::openapi::{OF_ANYBODY, OF_SOMEBODY, Refused, these};
 use adapters::http::problem::{Code, Problem};
 use axum::body::Body;
 use axum::extract::State;
@@ -17,6 +18,7 @@ use futures::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
+use utoipa::IntoParams;
 
 use crate::api::Api;
 use crate::stream::Watcher;
@@ -28,13 +30,36 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The query string: what pages give that have loaded a post or a feed and know its `stream_position`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct From {
+    /// The same as the header, which wins: for those who have loaded what they watch and know its `stream_position`.
+    #[param(nullable = false)]
     last_event_id: Option<String>,
 }
 
-/// Opens a post's stream.
+/// Watch a post
+///
+/// Events as they happen (`text/event-stream`): `NEW_COMMENT`, `COMMENT_EDITED`, `COMMENT_DELETED`, `POST_EDITED`,
+/// `POST_DELETED`, `LIKES`, and `reset` where the client must load afresh. From the last event's id on, the stream tells
+/// everything later once, or resets. It ends when the access token expires.
+#[utoipa::path(
+    get,
+    path = "/v1/posts/{id}/stream",
+    operation_id = "watch_post",
+    tag = "live",
+    params(
+        ("id" = PostId, Path, description = "The post."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has seen."),
+        From,
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream", description = "The stream."),
+        Refused<{ OF_ANYBODY | these(&[Code::InvalidField, Code::NotFound]) }>,
+    ),
+    security((), ("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn post(
     State(api): State<Api>,
     viewer: Viewer,
@@ -49,7 +74,26 @@ pub(crate) async fn post(
     Ok(answer(stream.ok_or(Code::NotFound)?))
 }
 
-/// Opens the stream of one's own feed.
+/// Watch one's own feed
+///
+/// `NEW_POST` for every post that comes into the home feed, as the feed's page shows it, and `reset` where the client
+/// must load afresh. From the last event's id on, the stream tells every later post once, in any order, or resets. It
+/// ends when the access token expires.
+#[utoipa::path(
+    get,
+    path = "/v1/feed/stream",
+    operation_id = "watch_feed",
+    tag = "live",
+    params(
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has seen."),
+        From,
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream", description = "The stream."),
+        Refused<{ OF_SOMEBODY | these(&[Code::InvalidField]) }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 pub(crate) async fn feed(
     State(api): State<Api>,
     viewer: Viewer,

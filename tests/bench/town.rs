@@ -37,8 +37,12 @@ impl Town {
     /// Seeds and starts it, and waits until all read models are made.
     pub(crate) async fn new(scale: Scale) -> Self {
         // Everything as it is by default.
-        let mut server =
-            Server::prepare(Setup { stores: Stores::Embedded, settings: String::new(), cheap_passwords: false });
+        let mut server = Server::prepare(Setup {
+            stores: Stores::Embedded,
+            settings: String::new(),
+            cheap_passwords: false,
+            rate_limits: false,
+        });
         let (users, posts) = (scale.users.to_string(), scale.posts.to_string());
         let _ = server.run(&["seed", "--users", &users, "--posts", &posts]).await.expect(0);
         server.start_again().await;

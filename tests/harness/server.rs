@@ -1,6 +1,5 @@
 //! A server as a child process, in a directory of its own.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -16,20 +15,26 @@ use crate::files::TruthFiles;
 use crate::people::Person;
 use crate::stores::Stores;
 
+/// Every limit on how often one may call, off.
+const NO_RATE_LIMITS: &str = "[rate_limits]\nlog_in = 0\nlog_in_name = 0\nregister = 0\nrefresh = 0\ncommands = 0\n\
+                              queries = 0\nstreams = 0\n";
+
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// What it stands on.
     pub stores: Stores,
-    /// Further settings, as TOML tables.
+    /// Further settings, as TOML; tables that come after what stands in none.
     pub settings: String,
     /// Whether passwords cost as much as in production: tests that register many people cannot wait for that.
     pub cheap_passwords: bool,
+    /// Whether it limits how often one may call, as `settings` then say: scenarios and benches call as fast as they can.
+    pub rate_limits: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { stores: Stores::of_this_run(), settings: String::new(), cheap_passwords: true }
+        Self { stores: Stores::of_this_run(), settings: String::new(), cheap_passwords: true, rate_limits: false }
     }
 }
 
@@ -64,12 +69,14 @@ impl Server {
     /// When there is no place for it.
     pub fn prepare(setup: Setup) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut settings = String::new();
+        // The given settings first: what stands in no table must stand before all tables.
+        let mut settings = format!("{}{}", setup.settings, setup.stores.settings());
         if setup.cheap_passwords {
             settings.push_str("[argon2]\nmemory_kib = 64\npasses = 1\n");
         }
-        // Writing to a string does not fail.
-        let _ = write!(settings, "{}{}", setup.stores.settings(), setup.settings);
+        if !setup.rate_limits {
+            settings.push_str(NO_RATE_LIMITS);
+        }
         std::fs::write(directory.path().join("hybrid-live.toml"), settings).expect("settings are written");
         Self { setup, directory, child: None, port: 0 }
     }

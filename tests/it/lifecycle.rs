@@ -134,6 +134,7 @@ async fn stores_that_are_not_built_in_are_named() {
         stores: harness::Stores::Embedded,
         settings: "[stores]\nevent_log = \"kafka://127.0.0.1:9092\"\n".to_owned(),
         cheap_passwords: true,
+        rate_limits: false,
     };
     let refused = Server::prepare(kafka).run(&["serve", "--listen", "127.0.0.1:0"]).await;
     assert_ne!(refused.code, Some(0));

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::{FromRef, FromRequestParts, Request};
 use domain::{SessionId, Timestamp, UserId};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, header};
@@ -51,6 +51,9 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if let Some(Recognised(known)) = parts.extensions.get() {
+            return known.clone().map(Self);
+        }
         authenticate(&Arc::from_ref(state), parts, clock::now()).map(Self)
     }
 }
@@ -67,6 +70,20 @@ where
         let Claims { user, session, .. } = claims.ok_or(Code::Unauthenticated)?;
         Ok(Self { user, session })
     }
+}
+
+/// What was found out at the door, so that the handler need not find it out again.
+#[derive(Clone)]
+struct Recognised(Result<Option<Claims>, Problem>);
+
+/// Who makes a request, before any handler asks; nobody, too, where the token is not valid, which the handler refuses.
+pub(super) fn recognise(tokens: &AccessTokens, request: &mut Request) -> Option<UserId> {
+    let (mut parts, body) = std::mem::take(request).into_parts();
+    let known = authenticate(tokens, &parts, clock::now());
+    let user = known.as_ref().ok().and_then(|claims| claims.map(|claims| claims.user));
+    parts.extensions.insert(Recognised(known));
+    *request = Request::from_parts(parts, body);
+    user
 }
 
 fn authenticate(tokens: &AccessTokens, parts: &Parts, now: Timestamp) -> Result<Option<Claims>, Problem> {

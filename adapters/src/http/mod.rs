@@ -4,11 +4,15 @@
 //! the trace of a request. What a request *does* is the APIs' own.
 
 pub mod auth;
+pub mod client_address;
 pub mod clock;
+pub mod conditional;
 pub mod consistency;
 pub mod cursor;
 pub mod extract;
+pub mod openapi;
 pub mod problem;
+pub mod rate_limits;
 pub mod tokens;
 pub mod trace;
 

@@ -64,6 +64,8 @@ pub enum Code {
     IdempotencyKeyReused,
     /// An edit without `If-Match`: it would overwrite what its author has not seen.
     PreconditionRequired,
+    /// Somebody calls too often: the same request may succeed after `Retry-After`.
+    RateLimited,
     /// Too much is under way: the same request may succeed after `Retry-After`.
     Overloaded,
     /// A store does not answer: the same request may succeed after `Retry-After`.
@@ -74,7 +76,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::MalformedJson,
         Self::InvalidCursor,
         Self::Unauthenticated,
@@ -98,6 +100,7 @@ impl Code {
         Self::Oneself,
         Self::IdempotencyKeyReused,
         Self::PreconditionRequired,
+        Self::RateLimited,
         Self::Overloaded,
         Self::Unavailable,
         Self::Internal,
@@ -145,6 +148,7 @@ impl Code {
             Self::PreconditionRequired => {
                 (StatusCode::PRECONDITION_REQUIRED, "precondition_required", "If-Match is needed")
             }
+            Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests in a minute"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too much is under way"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "a store does not answer"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "something is broken here"),
@@ -184,7 +188,7 @@ impl Problem {
     /// A problem with words for this case.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         // What is only too much for the moment should come again, and not at once.
-        let retry_after = matches!(code, Code::Overloaded | Code::Unavailable).then_some(1);
+        let retry_after = matches!(code, Code::RateLimited | Code::Overloaded | Code::Unavailable).then_some(1);
         Self { code, detail: detail.into(), field: None, retry_after }
     }
 

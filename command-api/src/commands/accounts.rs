@@ -7,6 +7,7 @@ use domain::user::{Command, Profile, User};
 use domain::{Rejection, StreamId, UserId};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Answered, Commands, SeenVersions, access, answer};
 use crate::auth::private::Private;
@@ -36,7 +37,7 @@ pub struct ProfileEdit {
 }
 
 /// An account as its owner sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Account {
     /// The account.
     pub(crate) id: UserId,

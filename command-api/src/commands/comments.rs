@@ -6,6 +6,7 @@ use domain::text::CommentText;
 use domain::{CommentId, PostId, Rejection, StreamId, Timestamp, UserId};
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Answered, Commands, SeenVersions, access, answer};
 use crate::write_path::{Found, Once, Origin, WriteError};
@@ -34,19 +35,23 @@ pub struct CommentEdit {
     pub text: CommentText,
 }
 
-#[derive(Serialize)]
-struct AddedAnswer {
+/// What commenting answers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AddedComment {
     id: CommentId,
     post_id: PostId,
     version: u64,
     created_at: Timestamp,
 }
 
-#[derive(Serialize)]
-struct EditedAnswer {
+/// What an edit of a comment answers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EditedComment {
     id: CommentId,
     post_id: PostId,
     version: u64,
+    /// When the text was last changed; null where this edit was the same text and there was none before.
+    #[schema(required)]
     edited_at: Option<Timestamp>,
 }
 
@@ -79,7 +84,7 @@ impl Commands {
         let decide = |found: &Found<Comment>| {
             let mut change = found.decide(&command, origin.at)?;
             let version = found.sequence + change.events.len() as u64;
-            let body = AddedAnswer { id: comment, post_id: post, version, created_at: comment.timestamp() };
+            let body = AddedComment { id: comment, post_id: post, version, created_at: comment.timestamp() };
             change.answer = Some(answer(StatusCode::CREATED, &body, Some(version))?);
             Ok::<_, WriteError>(change)
         };
@@ -110,7 +115,7 @@ impl Commands {
             let Comment::Added { edited_at, .. } = change.state else {
                 return Err(Rejection::NotFound("comment").into());
             };
-            let body = EditedAnswer { id: comment, post_id: post, version, edited_at };
+            let body = EditedComment { id: comment, post_id: post, version, edited_at };
             change.answer = Some(answer(StatusCode::OK, &body, Some(version))?);
             Ok::<_, WriteError>(change)
         };

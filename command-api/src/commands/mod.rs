@@ -19,7 +19,9 @@ mod relations;
 
 pub(crate) use accounts::{Account, account_of};
 pub use accounts::{ProfileEdit, Registration};
+pub(crate) use comments::{AddedComment, EditedComment};
 pub use comments::{CommentEdit, NewComment};
+pub(crate) use posts::{EditedPost, PublishedPost};
 pub use posts::{PostEdit, Publication};
 
 /// All commands, over one write path.

@@ -7,6 +7,7 @@ use domain::post::{Command, Post, Text, Visibility};
 use domain::{PostId, Rejection, StreamId, Timestamp};
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Answered, Commands, SeenVersions, access, answer};
 use crate::rendering::{self, Facts, RenderedText};
@@ -36,17 +37,21 @@ pub struct PostEdit {
     pub text: Text,
 }
 
-#[derive(Serialize)]
-struct PublishedAnswer {
+/// What publishing answers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PublishedPost {
     id: PostId,
     version: u64,
     created_at: Timestamp,
 }
 
-#[derive(Serialize)]
-struct EditedAnswer {
+/// What an edit of a post answers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EditedPost {
     id: PostId,
     version: u64,
+    /// When the text was last changed; null where this edit was the same text and there was none before.
+    #[schema(required)]
     edited_at: Option<Timestamp>,
 }
 
@@ -73,7 +78,7 @@ impl Commands {
             let mut change = found.decide(&command, origin.at)?;
             let version = found.sequence + change.events.len() as u64;
             change.rendered = show(post, &change.state, version, &rendered)?;
-            let body = PublishedAnswer { id: post, version, created_at: post.timestamp() };
+            let body = PublishedPost { id: post, version, created_at: post.timestamp() };
             change.answer = Some(answer(StatusCode::CREATED, &body, Some(version))?);
             Ok::<_, WriteError>(change)
         };
@@ -100,7 +105,7 @@ impl Commands {
             let Post::Published { edited_at, .. } = change.state else {
                 return Err(Rejection::NotFound("post").into());
             };
-            let body = EditedAnswer { id: post, version, edited_at };
+            let body = EditedPost { id: post, version, edited_at };
             change.answer = Some(answer(StatusCode::OK, &body, Some(version))?);
             Ok::<_, WriteError>(change)
         };

@@ -3,37 +3,60 @@
 use adapters::http::auth::Actor;
 use adapters::http::clock::{entropy, now};
 use adapters::http::extract::{Body, BodyWithBytes};
-use adapters::http::problem::Problem;
+use adapters::http::openapi::{BODY, COMMAND, EDIT, REPEATABLE, Refused, these};
+use adapters::http::problem::{Code, Problem};
 use axum::extract::State;
 use axum::response::Response;
 use domain::UserId;
 use domain::text::{Bio, DisplayName, Username};
 use domain::user::Profile;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answers::answered;
 use super::headers::{IfMatch, Repeatable};
 use crate::auth::passwords::NewPassword;
-use crate::commands::{ProfileEdit, Registration};
+use crate::commands::{Account, ProfileEdit, Registration};
 use crate::write_path::Origin;
 
-#[derive(Debug, Deserialize)]
+/// Who wants an account.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Registration)]
 pub(super) struct Request {
     username: Username,
+    #[schema(value_type = String, format = "password", min_length = 8, max_length = 256)]
     password: NewPassword,
+    /// The user name, where none is given.
     display_name: Option<DisplayName>,
 }
 
 /// Both values, whichever shall change.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ProfileEdit)]
 pub(super) struct Edited {
     display_name: DisplayName,
     bio: Bio,
 }
 
+/// Make an account
+///
+/// A user name has one owner. Whoever registers then logs in.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts",
+    operation_id = "register",
+    tag = "accounts",
+    params(Repeatable),
+    request_body = Request,
+    responses(
+        (status = 201, body = Account, description = "The account.", headers(("Location"), ("Consistency-Token"))),
+        Refused<{ BODY | REPEATABLE | these(&[Code::UsernameTaken]) }>,
+    ),
+    security(()),
+)]
 pub(super) async fn register(
     State(api): State<Api>,
     repeatable: Repeatable,
@@ -58,6 +81,22 @@ pub(super) async fn register(
     answered(api.commands.register_begun(registering, &origin, registration).await?)
 }
 
+/// Change one's profile
+///
+/// Display name and bio, both at once. What it says afterwards is the answer.
+#[utoipa::path(
+    put,
+    path = "/v1/me",
+    operation_id = "edit_profile",
+    tag = "users",
+    params(IfMatch),
+    request_body = Edited,
+    responses(
+        (status = 200, body = Account, description = "The account as it is now.", headers(("ETag"), ("Consistency-Token"))),
+        Refused<{ COMMAND | BODY | EDIT }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 pub(super) async fn edit(
     State(api): State<Api>,
     actor: Actor,

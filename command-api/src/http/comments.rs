@@ -3,32 +3,58 @@
 use adapters::http::auth::Actor;
 use adapters::http::clock::entropy_in_order;
 use adapters::http::extract::{Body, BodyWithBytes, Id};
-use adapters::http::problem::Problem;
+use adapters::http::openapi::{BODY, COMMAND, EDIT, REPEATABLE, Refused, these};
+use adapters::http::problem::{Code, Problem};
 use axum::extract::State;
 use axum::response::Response;
 use domain::text::CommentText;
 use domain::{CommentId, PostId};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answers::{answered, done};
 use super::headers::{IfMatch, Repeatable};
-use crate::commands::{CommentEdit, NewComment};
+use crate::commands::{AddedComment, CommentEdit, EditedComment, NewComment};
 use crate::write_path::Origin;
 
-#[derive(Debug, Deserialize)]
+/// A new comment.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewComment)]
 pub(super) struct New {
     text: CommentText,
+    /// The comment that it answers, if not the post itself.
     parent_id: Option<CommentId>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A comment's new text.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CommentEdit)]
 pub(super) struct Edited {
     text: CommentText,
 }
 
+/// Comment on a post
+#[utoipa::path(
+    post,
+    path = "/v1/posts/{id}/comments",
+    operation_id = "add_comment",
+    tag = "comments",
+    params(("id" = PostId, Path, description = "The post."), Repeatable),
+    request_body = New,
+    responses(
+        (
+            status = 201,
+            body = AddedComment,
+            description = "The comment's id and version.",
+            headers(("Location"), ("ETag"), ("Consistency-Token")),
+        ),
+        Refused<{ COMMAND | BODY | REPEATABLE | these(&[Code::NotFound]) }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 pub(super) async fn add(
     State(api): State<Api>,
     actor: Actor,
@@ -43,6 +69,27 @@ pub(super) async fn add(
     answered(api.commands.comment(&origin, new, once.as_ref()).await?)
 }
 
+/// Replace a comment's text
+///
+/// Only its author may.
+#[utoipa::path(
+    put,
+    path = "/v1/comments/{id}",
+    operation_id = "edit_comment",
+    tag = "comments",
+    params(("id" = CommentId, Path, description = "The comment."), IfMatch),
+    request_body = Edited,
+    responses(
+        (
+            status = 200,
+            body = EditedComment,
+            description = "The present version.",
+            headers(("ETag"), ("Consistency-Token")),
+        ),
+        Refused<{ COMMAND | BODY | EDIT }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 pub(super) async fn edit(
     State(api): State<Api>,
     actor: Actor,
@@ -54,6 +101,21 @@ pub(super) async fn edit(
     answered(api.commands.edit_comment(&Origin::now(actor.user), edit).await?)
 }
 
+/// Delete a comment
+///
+/// Its author may, and the author of the post that it is on.
+#[utoipa::path(
+    delete,
+    path = "/v1/comments/{id}",
+    operation_id = "delete_comment",
+    tag = "comments",
+    params(("id" = CommentId, Path, description = "The comment.")),
+    responses(
+        (status = 204, description = "It is gone.", headers(("Consistency-Token"))),
+        Refused<{ COMMAND | these(&[Code::NotFound, Code::NotYours]) }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 pub(super) async fn delete(
     State(api): State<Api>,
     actor: Actor,

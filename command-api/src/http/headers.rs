@@ -1,10 +1,14 @@
 //! `Idempotency-Key` and `If-Match`.
 
+use adapters::http::openapi::header_parameter;
 use adapters::http::problem::{Code, Problem};
 use adapters::secrets::Secrets;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
+use utoipa::IntoParams;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use crate::commands::SeenVersions;
 use crate::write_path::Once;
@@ -41,6 +45,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Repeatable {
     }
 }
 
+impl IntoParams for Repeatable {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "1 to 128 visible ASCII characters of the client's choice: the same call with the same key \
+                           within 24 hours gets the same answer and has no second effect.";
+        vec![header_parameter("Idempotency-Key", Required::False, description)]
+    }
+}
+
 fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -72,6 +84,13 @@ impl<S: Send + Sync> FromRequestParts<S> for NotRepeatable {
 /// `If-Match`, which every edit must have.
 #[derive(Clone, Debug)]
 pub(super) struct IfMatch(pub(super) SeenVersions);
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "The `ETag`s of the versions that may be replaced, or `*` for any.";
+        vec![header_parameter("If-Match", Required::True, description)]
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;

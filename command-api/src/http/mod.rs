@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use adapters::http::auth::AccessTokens;
 use adapters::http::problem::{Code, Problem};
+use adapters::http::rate_limits::RateLimits;
 use adapters::secrets::Secrets;
 use axum::Router;
 use axum::extract::{FromRef, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{post, put};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::auth::passwords::{PasswordError, Passwords};
 use crate::auth::sessions::{SessionError, Sessions};
@@ -33,13 +36,22 @@ pub struct CommandState {
     passwords: Passwords,
     tokens: Arc<AccessTokens>,
     secrets: Secrets,
+    limits: Arc<RateLimits>,
 }
 
 impl CommandState {
     /// Over a write path, with what verifies and issues tokens, and what hashes passwords.
     pub fn new(write_path: WritePath, tokens: Arc<AccessTokens>, secrets: Secrets, passwords: Passwords) -> Self {
         let sessions = Sessions::new(write_path.clone(), passwords.clone(), secrets.clone());
-        Self { commands: Commands::new(write_path), sessions, passwords, tokens, secrets }
+        let limits = Arc::new(RateLimits::off());
+        Self { commands: Commands::new(write_path), sessions, passwords, tokens, secrets, limits }
+    }
+
+    /// With a limit on how often somebody may try to log in with one name; what goes by account and address stands in
+    /// front of the router.
+    #[must_use]
+    pub fn with_rate_limits(self, limits: Arc<RateLimits>) -> Self {
+        Self { limits, ..self }
     }
 }
 
@@ -69,22 +81,37 @@ impl FromRef<Api> for Arc<AccessTokens> {
 
 /// All commands. Paths that it does not know are for whoever merges it with other routers to answer, as are limits.
 pub fn router(state: CommandState) -> Router {
-    Router::new()
-        .route("/v1/accounts", post(accounts::register))
-        .route("/v1/me", put(accounts::edit))
-        .route("/v1/sessions", post(sessions::log_in))
-        .route("/v1/sessions/refresh", post(sessions::refresh))
-        .route("/v1/sessions/current", axum::routing::delete(sessions::log_out))
-        .route("/v1/users/{id}/follow", put(relations::follow).delete(relations::unfollow))
-        .route("/v1/users/{id}/block", put(relations::block).delete(relations::unblock))
-        .route("/v1/users/{id}/mute", put(relations::mute).delete(relations::unmute))
-        .route("/v1/posts", post(posts::publish))
-        .route("/v1/posts/{id}", put(posts::edit).delete(posts::delete))
-        .route("/v1/posts/{id}/comments", post(comments::add))
-        .route("/v1/comments/{id}", put(comments::edit).delete(comments::delete))
-        .route("/v1/posts/{id}/like", put(reactions::like).delete(reactions::unlike))
-        .route_layer(from_fn(without_query_string))
-        .with_state(Api(Arc::new(state)))
+    Router::from(calls()).route_layer(from_fn(without_query_string)).with_state(Api(Arc::new(state)))
+}
+
+/// What the commands are, for the OpenAPI document.
+pub fn document() -> OpenApi {
+    calls().into_openapi()
+}
+
+/// Every call with its description.
+///
+/// How a handler is documented: `#[utoipa::path(…)]` on it names method, path, `operation_id` and tag; its doc comment
+/// becomes summary and description; `params` lists what is in the path (`("id" = PostId, Path, description = …)`) and
+/// the extractors that are parameters; `responses` lists the successes with their headers, then everything that it
+/// refuses, as `Refused<{ COMMAND | BODY | these(&[Code::NotFound]) }>`; `security` is `(())` for anybody. Bodies derive
+/// `ToSchema`. Then the handler goes into `routes!` here, those of one path together, and
+/// `hybrid-live openapi > schemas/openapi/hybrid-live.json` renews the document that is kept.
+fn calls() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(accounts::register))
+        .routes(routes!(accounts::edit))
+        .routes(routes!(sessions::log_in))
+        .routes(routes!(sessions::refresh))
+        .routes(routes!(sessions::log_out))
+        .routes(routes!(relations::follow, relations::unfollow))
+        .routes(routes!(relations::block, relations::unblock))
+        .routes(routes!(relations::mute, relations::unmute))
+        .routes(routes!(posts::publish))
+        .routes(routes!(posts::edit, posts::delete))
+        .routes(routes!(comments::add))
+        .routes(routes!(comments::edit, comments::delete))
+        .routes(routes!(reactions::like, reactions::unlike))
 }
 
 /// No command has query parameters: who sends one means something that does not happen.

@@ -6,6 +6,7 @@
 use adapters::http::auth::{ACCESS_COOKIE, Actor, check_origin, cookie, request_host};
 use adapters::http::clock::now;
 use adapters::http::extract::Body;
+use adapters::http::openapi::{BODY, COMMAND, Refused, these};
 use adapters::http::problem::{Code, Problem};
 use adapters::http::tokens::LIFETIME_SECONDS;
 use axum::Json;
@@ -14,6 +15,7 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use domain::SessionId;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::headers::NotRepeatable;
@@ -24,17 +26,19 @@ use crate::commands::Account;
 /// The cookie that holds the refresh token.
 const REFRESH_COOKIE: &str = "hybrid_live_refresh";
 
-#[derive(Deserialize)]
+/// Who logs in.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogIn {
     username: String,
+    #[schema(format = "password")]
     password: String,
     #[serde(default)]
     delivery: Delivery,
 }
 
-/// How the tokens travel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// How the tokens travel: in the answer's body, or as cookies that no script can read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Delivery {
     #[default]
@@ -42,24 +46,47 @@ enum Delivery {
     Cookie,
 }
 
-#[derive(Deserialize)]
+/// What is exchanged.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Refresh {
+    /// Without one, the cookie's is taken.
     refresh_token: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A log-in with its tokens, which are in the body or in cookies.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
 struct SessionAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     access_token: Option<String>,
+    /// `Bearer`.
     token_type: &'static str,
+    /// After how many seconds the access token expires.
     expires_in: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     refresh_token: Option<String>,
     session_id: SessionId,
     user: Account,
 }
 
+/// Log in
+///
+/// User name and password give an access token of fifteen minutes and a refresh token for the next one.
+#[utoipa::path(
+    post,
+    path = "/v1/sessions",
+    operation_id = "log_in",
+    tag = "sessions",
+    request_body = LogIn,
+    responses(
+        (status = 201, body = SessionAnswer, description = "The new session."),
+        Refused<{ BODY | these(&[Code::InvalidCredentials, Code::OriginMismatch, Code::Conflict]) }>,
+    ),
+    security(()),
+)]
 pub(super) async fn log_in(
     State(api): State<Api>,
     _: NotRepeatable,
@@ -70,10 +97,37 @@ pub(super) async fn log_in(
     if delivery == Delivery::Cookie && headers.contains_key(header::ORIGIN) {
         check_origin(&api.tokens, &method, &uri, &headers)?;
     }
+    // Before anything is looked up: who is told to wait learns nothing of whether there is such an account.
+    if let Err(refusal) = api.limits.log_in_as(&username) {
+        return Ok(*refusal);
+    }
     let opened = api.sessions.log_in(&username, &password).await?;
     issue(&api, opened, delivery, StatusCode::CREATED, is_secure(&uri, &headers))
 }
 
+/// Exchange a refresh token for new tokens
+///
+/// A refresh token works once. Used again, it ends the session: somebody has stolen it.
+#[utoipa::path(
+    post,
+    path = "/v1/sessions/refresh",
+    operation_id = "refresh_session",
+    tag = "sessions",
+    request_body = Refresh,
+    responses(
+        (status = 200, body = SessionAnswer, description = "The session with new tokens."),
+        Refused<{
+            BODY | these(&[
+                Code::Unauthenticated,
+                Code::InvalidRefreshToken,
+                Code::RefreshTokenReused,
+                Code::OriginMismatch,
+                Code::Conflict,
+            ])
+        }>,
+    ),
+    security(()),
+)]
 pub(super) async fn refresh(
     State(api): State<Api>,
     _: NotRepeatable,
@@ -92,6 +146,20 @@ pub(super) async fn refresh(
     issue(&api, opened, delivery, StatusCode::OK, is_secure(&uri, &headers))
 }
 
+/// Log out
+///
+/// Ends the session; its access token works until it expires.
+#[utoipa::path(
+    delete,
+    path = "/v1/sessions/current",
+    operation_id = "log_out",
+    tag = "sessions",
+    responses(
+        (status = 204, description = "The session has ended.", headers(("Set-Cookie"))),
+        Refused<COMMAND>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 pub(super) async fn log_out(
     State(api): State<Api>,
     actor: Actor,

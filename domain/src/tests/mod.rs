@@ -12,6 +12,7 @@ mod post;
 mod reaction;
 mod reference;
 mod relation;
+mod schemas;
 mod shown;
 mod story;
 mod strategies;

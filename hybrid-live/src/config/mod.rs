@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use adapters::http::rate_limits::PerMinute;
 use adapters::stores::StoreUrls;
 use command_api::auth::passwords::PasswordSettings;
 use projectors::timelines;
@@ -34,12 +35,18 @@ pub(crate) struct Config {
     pub(crate) secrets_file: String,
     /// Origins, besides the request's own host, whose pages may act with the cookie.
     pub(crate) public_origins: Vec<String>,
+    /// Origins whose pages may call without the cookie; `*` for all.
+    pub(crate) cors_origins: Vec<String>,
+    /// Proxies of ours that a request comes through, each adding to `X-Forwarded-For` whom it comes from.
+    pub(crate) trusted_proxies: usize,
     /// Partitions of every topic of a log that is not there yet.
     pub(crate) partitions: u16,
     /// Where each kind of data is.
     pub(crate) stores: Stores,
     /// What a client may ask for at most.
     pub(crate) limits: Limits,
+    /// How often a client may ask.
+    pub(crate) rate_limits: RateLimits,
     /// What a password's hash costs.
     pub(crate) argon2: Argon2,
     /// How the read models are made.
@@ -70,6 +77,19 @@ pub(crate) struct Limits {
     pub(crate) header_seconds: u64,
     pub(crate) request_seconds: u64,
     pub(crate) shutdown_seconds: u64,
+}
+
+/// Calls per minute; 0: no limit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RateLimits {
+    pub(crate) log_in: u32,
+    pub(crate) log_in_name: u32,
+    pub(crate) register: u32,
+    pub(crate) refresh: u32,
+    pub(crate) commands: u32,
+    pub(crate) queries: u32,
+    pub(crate) streams: u32,
 }
 
 /// Argon2id's costs.
@@ -124,6 +144,8 @@ impl Default for Config {
             data_dir: "./data".to_owned(),
             secrets_file: format!("{DATA_DIR}/secrets.toml"),
             public_origins: Vec::new(),
+            cors_origins: Vec::new(),
+            trusted_proxies: 0,
             partitions: 4,
             stores: Stores {
                 content: truth(),
@@ -140,6 +162,15 @@ impl Default for Config {
                 header_seconds: 15,
                 request_seconds: 30,
                 shutdown_seconds: 10,
+            },
+            rate_limits: RateLimits {
+                log_in: 30,
+                log_in_name: 10,
+                register: 20,
+                refresh: 60,
+                commands: 300,
+                queries: 1200,
+                streams: 120,
             },
             argon2: Argon2 { memory_kib: passwords.memory_kib, passes: passwords.passes, at_once: 0 },
             projections: Projections {
@@ -198,6 +229,12 @@ impl Config {
         PasswordSettings { memory_kib, passes, at_once, ..defaults }
     }
 
+    /// How often a client may ask.
+    pub(crate) fn per_minute(&self) -> PerMinute {
+        let RateLimits { log_in, log_in_name, register, refresh, commands, queries, streams } = self.rate_limits;
+        PerMinute { log_in, log_in_name, register, refresh, commands, queries, streams }
+    }
+
     /// How long a request may take.
     pub(crate) fn request_time(&self) -> Duration {
         Duration::from_secs(self.limits.request_seconds)
@@ -241,10 +278,12 @@ impl Config {
         if self.data_dir.is_empty() {
             return Err(("data_dir", "must not be empty".to_owned()));
         }
-        for origin in &self.public_origins {
+        let public = self.public_origins.iter().map(|origin| ("public_origins", origin));
+        let cors = self.cors_origins.iter().filter(|origin| *origin != "*").map(|origin| ("cors_origins", origin));
+        for (key, origin) in public.chain(cors) {
             let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             if host.is_none_or(|host| host.is_empty() || host.contains(['/', '?', '#', '@'])) {
-                return Err(("public_origins", format!("`{origin}` is not an origin such as https://example.org")));
+                return Err((key, format!("`{origin}` is not an origin such as https://example.org")));
             }
         }
         Ok(())

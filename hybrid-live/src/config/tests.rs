@@ -127,6 +127,8 @@ fn values_that_cannot_be_are_named() {
         ("data_dir = ''", "data_dir"),
         ("public_origins = ['example.org']", "public_origins"),
         ("public_origins = ['https://example.org/path']", "public_origins"),
+        ("public_origins = ['*']", "public_origins"),
+        ("cors_origins = ['*', 'example.org']", "cors_origins"),
     ];
     for (text, key) in cases {
         let refusal = refusal(from_file(text));

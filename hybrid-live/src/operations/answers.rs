@@ -3,11 +3,12 @@
 use adapters::checkpoints::Generation;
 use domain::{Lane, Position, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::events::EventLine;
 
 /// A list; `next` goes on where there is more.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct List<T> {
     /// Its items.
     pub(crate) items: Vec<T>,
@@ -23,7 +24,7 @@ impl<T> List<T> {
 }
 
 /// How a projection is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ProjectionReport {
     /// Its name.
     pub(crate) name: &'static str,
@@ -31,6 +32,7 @@ pub(crate) struct ProjectionReport {
     pub(crate) state: &'static str,
     /// Which build serves.
     #[serde(serialize_with = "number")]
+    #[schema(value_type = u32)]
     pub(crate) generation: Generation,
     /// Since when an operator has paused it.
     pub(crate) paused_since: Option<Timestamp>,
@@ -55,7 +57,7 @@ fn number<S: serde::Serializer>(generation: &Generation, serializer: S) -> Resul
 }
 
 /// How a projection is in one partition.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct PartitionReport {
     /// The topic.
     pub(crate) topic: &'static str,
@@ -80,7 +82,7 @@ pub(crate) struct PartitionReport {
 }
 
 /// Something that went wrong.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorReport {
     /// What.
     pub(crate) reason: String,
@@ -91,7 +93,7 @@ pub(crate) struct ErrorReport {
 }
 
 /// A parked lane.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct DeadLetter {
     /// Which projection has parked it.
     pub(crate) projection: &'static str,
@@ -110,7 +112,7 @@ pub(crate) struct DeadLetter {
 }
 
 /// A parked lane and what waits in it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct DeadLetterDetail {
     /// The lane.
     #[serde(flatten)]
@@ -120,7 +122,7 @@ pub(crate) struct DeadLetterDetail {
 }
 
 /// What came of another attempt at a lane.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Retried {
     /// Of which projection.
     pub(crate) projection: &'static str,

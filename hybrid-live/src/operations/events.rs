@@ -13,6 +13,7 @@ use domain::{CorrelationId, EventId, Lane, Position, Timestamp, Topic, UserId};
 use futures::future::select_all;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// Records read from one partition at a time.
 const PAGE: usize = 128;
@@ -68,7 +69,7 @@ impl Filter {
 }
 
 /// An event as it is shown. Optional members are missing where the record is damaged.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct EventLine {
     /// Where it is.
     pub(crate) position: Position,
@@ -83,7 +84,7 @@ pub(crate) struct EventLine {
 }
 
 /// CloudEvents' structured form, also of events whose type is unknown here.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct CloudEvent {
     specversion: &'static str,
     id: EventId,

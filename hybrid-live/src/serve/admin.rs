@@ -6,19 +6,23 @@ use std::time::Duration;
 
 use adapters::http::auth::{AccessTokens, Actor};
 use adapters::http::extract::{Body, Params};
+use adapters::http::openapi::{BODY, COMMAND, Codes, OF_SOMEBODY, Refused, these};
 use adapters::http::problem::{Code, Problem};
 use axum::extract::{FromRef, FromRequestParts, RawPathParams, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use command_api::auth::roles::{Role, Roles};
 use domain::StreamId;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::OpenApi;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::operations::events::{Filter, Reader, Start, line};
-use crate::operations::{Dropping, List, Operations, Refusal};
+use crate::operations::events::{EventLine, Filter, Reader, Start, line};
+use crate::operations::{DeadLetter, DeadLetterDetail, Dropping, List, Operations, ProjectionReport, Refusal, Retried};
 
 /// How long a request waits until what it asks for is done; within what any request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,17 +51,28 @@ impl FromRef<Admins> for Arc<AccessTokens> {
 
 /// The calls.
 pub(super) fn router(admins: Admins) -> Router {
-    Router::new()
-        .route("/v1/admin/projections", get(projections))
-        .route("/v1/admin/projections/{name}", get(projection))
-        .route("/v1/admin/projections/{name}/pause", put(pause).delete(resume))
-        .route("/v1/admin/dead-letters", get(dead_letters))
-        .route("/v1/admin/dead-letters/{projection}/{lane}", get(dead_letter))
-        .route("/v1/admin/dead-letters/{projection}/{lane}/retry", post(retry))
-        .route("/v1/admin/dead-letters/{projection}/{lane}/drop", post(drop_events))
-        .route("/v1/admin/events", get(events))
-        .with_state(admins)
+    Router::from(calls()).with_state(admins)
 }
+
+/// What they are, for the OpenAPI document.
+pub(crate) fn document() -> OpenApi {
+    calls().into_openapi()
+}
+
+fn calls() -> OpenApiRouter<Admins> {
+    OpenApiRouter::new()
+        .routes(routes!(projections))
+        .routes(routes!(projection))
+        .routes(routes!(pause, resume))
+        .routes(routes!(dead_letters))
+        .routes(routes!(dead_letter))
+        .routes(routes!(retry))
+        .routes(routes!(drop_events))
+        .routes(routes!(events))
+}
+
+/// What every call here meets.
+const ADMIN: Codes = OF_SOMEBODY | these(&[Code::Forbidden, Code::InvalidField]);
 
 /// Somebody who may operate the system.
 struct Admin;
@@ -111,28 +126,115 @@ fn answer<T: Serialize>(value: T) -> Response {
 
 type Answer = Result<Response, Problem>;
 
+/// All projections
+///
+/// State, lag and parked lanes of each.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/projections",
+    operation_id = "projections",
+    tag = "administration",
+    responses(
+        (status = 200, body = List<ProjectionReport>, description = "All of them."),
+        Refused<{ ADMIN }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 async fn projections(State(admins): State<Admins>, _: Admin, _: Params<Nothing>) -> Answer {
     Ok(answer(admins.operations.projections(true).await?))
 }
 
+/// A projection
+///
+/// Partition by partition.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/projections/{name}",
+    operation_id = "projection",
+    tag = "administration",
+    params(("name" = String, Path, description = "The projection.")),
+    responses(
+        (status = 200, body = ProjectionReport, description = "How it is."),
+        Refused<{ ADMIN | these(&[Code::NotFound]) }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 async fn projection(State(admins): State<Admins>, _: Admin, Names([name]): Names<1>, _: Params<Nothing>) -> Answer {
     Ok(answer(admins.operations.projection(&name, true).await?))
 }
 
+/// Pause a projection
+///
+/// It rests after the batches that it is at, in every process, until it is resumed.
+#[utoipa::path(
+    put,
+    path = "/v1/admin/projections/{name}/pause",
+    operation_id = "pause",
+    tag = "administration",
+    params(("name" = String, Path, description = "The projection.")),
+    responses(
+        (status = 204, description = "It is to rest."),
+        Refused<{ ADMIN | COMMAND | these(&[Code::NotFound]) }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 async fn pause(State(admins): State<Admins>, _: Admin, Names([name]): Names<1>, _: Params<Nothing>) -> Answer {
     admins.operations.set_paused(&name, true).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// Resume a projection
+#[utoipa::path(
+    delete,
+    path = "/v1/admin/projections/{name}/pause",
+    operation_id = "resume",
+    tag = "administration",
+    params(("name" = String, Path, description = "The projection.")),
+    responses(
+        (status = 204, description = "It is to go on."),
+        Refused<{ ADMIN | COMMAND | these(&[Code::NotFound]) }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 async fn resume(State(admins): State<Admins>, _: Admin, Names([name]): Names<1>, _: Params<Nothing>) -> Answer {
     admins.operations.set_paused(&name, false).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// All parked lanes
+#[utoipa::path(
+    get,
+    path = "/v1/admin/dead-letters",
+    operation_id = "dead_letters",
+    tag = "administration",
+    responses(
+        (status = 200, body = List<DeadLetter>, description = "All of them."),
+        Refused<{ ADMIN }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 async fn dead_letters(State(admins): State<Admins>, _: Admin, _: Params<Nothing>) -> Answer {
     Ok(answer(admins.operations.dead_letters().await?))
 }
 
+/// A parked lane
+///
+/// With the first of the events that wait.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/dead-letters/{projection}/{lane}",
+    operation_id = "dead_letter",
+    tag = "administration",
+    params(
+        ("projection" = String, Path, description = "Which projection has parked it."),
+        ("lane" = String, Path, description = "The lane, as the list names it."),
+    ),
+    responses(
+        (status = 200, body = DeadLetterDetail, description = "The lane."),
+        Refused<{ ADMIN | these(&[Code::NotFound]) }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 async fn dead_letter(
     State(admins): State<Admins>,
     _: Admin,
@@ -142,6 +244,22 @@ async fn dead_letter(
     Ok(answer(admins.operations.dead_letter(&projection, &lane).await?))
 }
 
+/// Try a parked lane again
+#[utoipa::path(
+    post,
+    path = "/v1/admin/dead-letters/{projection}/{lane}/retry",
+    operation_id = "retry",
+    tag = "administration",
+    params(
+        ("projection" = String, Path, description = "Which projection has parked it."),
+        ("lane" = String, Path, description = "The lane, as the list names it."),
+    ),
+    responses(
+        (status = 200, body = Retried, description = "What came of it."),
+        Refused<{ ADMIN | COMMAND | these(&[Code::NotFound, Code::Conflict]) }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 async fn retry(
     State(admins): State<Admins>,
     _: Admin,
@@ -153,7 +271,7 @@ async fn retry(
 }
 
 /// What `drop` takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Drop {
     /// Leave out everything that waits, and not only the event that cannot be applied.
@@ -161,6 +279,25 @@ struct Drop {
     all: bool,
 }
 
+/// Leave out what cannot be applied
+///
+/// The first event that waits, or all; then the rest is applied. What is left out stays so for good.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/dead-letters/{projection}/{lane}/drop",
+    operation_id = "drop_events",
+    tag = "administration",
+    params(
+        ("projection" = String, Path, description = "Which projection has parked it."),
+        ("lane" = String, Path, description = "The lane, as the list names it."),
+    ),
+    request_body = Drop,
+    responses(
+        (status = 200, body = Retried, description = "What came of it."),
+        Refused<{ ADMIN | COMMAND | BODY | these(&[Code::NotFound, Code::Conflict]) }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 async fn drop_events(
     State(admins): State<Admins>,
     _: Admin,
@@ -174,20 +311,40 @@ async fn drop_events(
 }
 
 /// What `events` takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Events {
     /// Only this type.
+    #[param(nullable = false)]
     #[serde(rename = "type")]
     kind: Option<String>,
     /// Only this stream.
+    #[param(nullable = false)]
     stream: Option<String>,
     /// A position, a time, or a page's `next`.
+    #[param(nullable = false)]
     from: Option<String>,
     /// At most so many: 1 to 100.
+    #[param(nullable = false, minimum = 1, maximum = 100, default = 20)]
     limit: Option<u64>,
 }
 
+/// Events of the log
+///
+/// As the log holds them: what people wrote is sealed.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/events",
+    operation_id = "events",
+    tag = "administration",
+    params(Events),
+    responses(
+        (status = 200, body = List<EventLine>, description = "The next of them."),
+        Refused<{ ADMIN }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
 async fn events(State(admins): State<Admins>, _: Admin, Params(asked): Params<Events>) -> Answer {
     let Events { kind, stream, from, limit } = asked;
     let limit = match usize::try_from(limit.unwrap_or(20)) {

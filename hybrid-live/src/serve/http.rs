@@ -1,17 +1,20 @@
 //! The HTTP server: what stands in front of the routers, and connections from first byte to last.
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use adapters::http::client_address::Peer;
 use adapters::http::problem::{Code, Problem, no_such_method, no_such_path};
 use adapters::http::trace;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::cors;
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -43,17 +47,22 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Puts in front of `router` what holds for every request. From outside in: trace, panics, time, size.
+/// Puts in front of `router` what holds for every request. From outside in: trace, other origins, panics, time, size.
 pub(super) fn guarded(router: Router, config: &Config) -> Router {
     let limit = config.request_time();
     let bounded = move |request: Request, next: Next| bounded(limit, request, next);
-    router
+    let router = router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(config.limits.body_bytes))
         .layer(from_fn(bounded))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(trace::layer))
+        .layer(CatchPanicLayer::custom(panicked));
+    // Outside of all that refuses: a page of another origin must be able to read why.
+    let router = match cors::layer(config) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router.layer(from_fn(trace::layer))
 }
 
 /// Bounds the time until the answer begins. A stream's begins at once and goes on for as long as it likes.
@@ -92,8 +101,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, connections: Co
             () = stop.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, place)) = accepted else { continue };
-        let served = connection(stream, router.clone(), connections.head, stop.clone());
+        let Some((stream, peer, place)) = accepted else { continue };
+        let served = connection(stream, peer, router.clone(), connections.head, stop.clone());
         let abandon = abandon.clone();
         tracker.spawn(async move {
             tokio::select! {
@@ -113,16 +122,16 @@ pub(super) async fn serve(listener: TcpListener, router: Router, connections: Co
 }
 
 /// The next connection and its place; `None` where the system refused it.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     // The place first: whoever finds none waits in the system's queue and costs nothing here. It is never closed.
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             // Answers are written whole, so waiting for more to send along only delays them.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY is refused");
             }
-            Some((stream, place))
+            Some((stream, peer.ip(), place))
         }
         Err(error) => {
             // One that was reset while it waited is its client's affair.
@@ -135,10 +144,15 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpS
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, head: Duration, stop: CancellationToken) {
+async fn connection(stream: TcpStream, peer: IpAddr, router: Router, head: Duration, stop: CancellationToken) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head);
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        router.call(request)
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,

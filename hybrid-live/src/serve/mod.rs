@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use adapters::http::auth::AccessTokens;
 use adapters::http::cursor::Cursors;
+use adapters::http::rate_limits::{self, RateLimits};
 use axum::Router;
+use axum::middleware::from_fn;
 use command_api::CommandState;
 use command_api::auth::passwords::Passwords;
 use command_api::auth::roles::Roles;
@@ -22,15 +24,19 @@ use crate::terminal;
 use crate::wiring::{self, Opened};
 
 mod admin;
+mod cors;
 mod health;
 mod housekeeping;
 mod http;
 mod lock;
 mod metrics;
+mod reference;
 mod signals;
 mod watch_projections;
 
+pub(crate) use admin::document as admin_document;
 pub(crate) use lock::{Attempt, Lock};
+pub(crate) use reference::document as reference_document;
 
 /// Serves until a signal asks to stop.
 ///
@@ -116,8 +122,11 @@ fn router(
     let passwords = passwords.map_err(|error| Failure::cannot_run(format!("the settings in [argon2]: {error}")))?;
     let roles = Roles::new(opened.write_path.clone());
     let admins = admin::Admins::new(wiring::operations(config, opened), roles, Arc::clone(&tokens));
-    let commands = CommandState::new(opened.write_path.clone(), tokens, opened.secrets.clone(), passwords);
+    let limits = Arc::new(RateLimits::new(config.per_minute(), config.trusted_proxies));
+    let commands = CommandState::new(opened.write_path.clone(), Arc::clone(&tokens), opened.secrets.clone(), passwords)
+        .with_rate_limits(Arc::clone(&limits));
     let health = query_api::health::router(health::probes(stores, projections, metrics));
-    let routers = command_api::router(commands).merge(query_api::router(ports, settings));
-    Ok(routers.merge(admin::router(admins)).merge(health))
+    let counted = move |request, next| rate_limits::layer(Arc::clone(&limits), Arc::clone(&tokens), request, next);
+    let api = command_api::router(commands).merge(query_api::router(ports, settings)).merge(admin::router(admins));
+    Ok(api.route_layer(from_fn(counted)).merge(health).merge(reference::router()))
 }

@@ -2,7 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+use adapters::http::client_address::Peer;
 use adapters::http::extract::Body;
+use axum::Extension;
 use axum::routing::{get, post};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -105,6 +107,13 @@ async fn unknown_paths_and_methods_are_problems() {
     let (status, problem) = server.ask(&request("POST", "/here", "")).await;
     assert_eq!((status, &problem["code"]), (405, &Value::from("method_not_allowed")));
     assert_eq!(server.ask(&request("GET", "/here", "")).await, (200, Value::from(1)));
+}
+
+#[tokio::test]
+async fn handlers_know_who_is_at_the_other_end() {
+    let whose = get(async |Extension(Peer(address)): Extension<Peer>| format!("\"{address}\""));
+    let server = Server::start(Router::new().route("/whose", whose), |_| {}).await;
+    assert_eq!(server.ask(&request("GET", "/whose", "")).await, (200, Value::from("127.0.0.1")));
 }
 
 #[tokio::test]
