@@ -4,3 +4,4 @@ mod counts;
 mod fixture;
 mod profiles;
 mod running;
+mod told;
