@@ -46,7 +46,7 @@ impl Projection for Engagement {
         &[Topic::Posts]
     }
 
-    fn opens_text(&self) -> bool {
+    fn opens_text(&self, _: Topic) -> bool {
         true
     }
 
@@ -323,22 +323,22 @@ impl LaneState {
         self.changed_reactions.dedup();
         let comments = self.changed_comments.iter().filter_map(|id| self.comments.get(id).cloned()).collect();
         let reactions = self.changed_reactions.iter().filter_map(|user| self.reactions.get(user).copied()).collect();
-        let (versions, forgotten) = self.versions();
+        let forgotten = self.forgotten();
         let update = EngagementUpdate {
             post: self.post,
             expected_position: self.expected_position,
             row: self.row,
             comments,
             reactions,
-            versions,
+            versions: self.versions,
             forgotten,
         };
         (update, self.messages)
     }
 
-    /// What to keep of all that the batch says, and which of its streams are gone. A repeat of what a post or comment
-    /// said before it was deleted finds its tombstone, and so brings nothing back.
-    fn versions(&mut self) -> (Vec<VersionRow>, Vec<StreamId>) {
+    /// Which of the batch's streams are gone. A repeat of what a post or comment said before it was deleted finds its
+    /// tombstone, and so brings nothing back.
+    fn forgotten(&self) -> Vec<StreamId> {
         let mut forgotten = Vec::new();
         if self.row.deleted {
             forgotten.push(StreamId::Post(self.post));
@@ -346,9 +346,7 @@ impl LaneState {
         let gone = self.comments.values().filter(|row| row.text.is_none());
         forgotten.extend(gone.map(|row| StreamId::Comment(row.comment)));
         forgotten.sort_unstable();
-        let mut versions = std::mem::take(&mut self.versions);
-        versions.retain(|version| forgotten.binary_search(&version.stream).is_err());
-        (versions, forgotten)
+        forgotten
     }
 }
 

@@ -62,8 +62,8 @@ impl Projection for Profiles {
         &[Topic::Users, Topic::Relations, Topic::Posts]
     }
 
-    fn opens_text(&self) -> bool {
-        true
+    fn opens_text(&self, topic: Topic) -> bool {
+        topic == Topic::Users
     }
 
     async fn apply(&self, generation: Generation, events: &[Recorded]) -> Result<(), ApplyError> {

@@ -45,8 +45,9 @@ pub trait Projection: Send + Sync + 'static {
     /// What it reads.
     fn topics(&self) -> &'static [Topic];
 
-    /// Whether it needs people's text, so that sealed parts are opened for it.
-    fn opens_text(&self) -> bool;
+    /// Whether it needs people's text in the events of `topic`, so that sealed parts are opened for it. Only where it
+    /// does: opening costs, and a part that cannot be opened parks the lane.
+    fn opens_text(&self, topic: Topic) -> bool;
 
     /// Brings the read model of `generation` up to date with `events`.
     ///

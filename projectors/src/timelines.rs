@@ -195,7 +195,7 @@ impl Projection for Timelines {
         &[Topic::Posts, Topic::Relations]
     }
 
-    fn opens_text(&self) -> bool {
+    fn opens_text(&self, _: Topic) -> bool {
         false
     }
 

@@ -133,6 +133,26 @@ impl Person {
         self.done(Method::DELETE, &format!("/v1/users/{}/block", other.id), tokens).await;
     }
 
+    /// Mutes somebody.
+    pub async fn mute(&self, other: &Self, tokens: &mut Tokens) {
+        self.done(Method::PUT, &format!("/v1/users/{}/mute", other.id), tokens).await;
+    }
+
+    /// Ends a mute.
+    pub async fn unmute(&self, other: &Self, tokens: &mut Tokens) {
+        self.done(Method::DELETE, &format!("/v1/users/{}/mute", other.id), tokens).await;
+    }
+
+    /// Changes what a profile, a post or a comment says, by its path; answers the new `ETag`.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn edit(&self, path: &str, etag: &str, body: &Value, tokens: &mut Tokens) -> String {
+        let answer = self.client.edit(path, etag, body).await.expect(200);
+        tokens.add(&answer);
+        answer.header("etag").expect("an ETag").to_owned()
+    }
+
     /// Deletes a post or a comment, by its path.
     pub async fn delete(&self, path: &str, tokens: &mut Tokens) {
         self.done(Method::DELETE, path, tokens).await;

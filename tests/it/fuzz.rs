@@ -52,20 +52,24 @@ fn path(known: &Known) -> impl Strategy<Value = String> {
         "/v1/posts",
         "/v1/feed",
         "/v1/me",
+        "/v1/me/blocked",
+        "/v1/me/muted",
+        "/v1/users",
         "/health/live",
         "/health/ready",
         "/metrics",
     ]);
-    let of_user = prop::sample::select(vec!["follow", "block", "posts", ""]);
-    let of_post = prop::sample::select(vec!["", "/comments", "/likes", "/like", "/stream"]);
+    let of_user = prop::sample::select(vec!["follow", "block", "mute", "posts", "followers", "following", ""]);
+    let of_post = prop::sample::select(vec!["", "/comments", "/likes", "/like", "/history", "/stream"]);
     let path = prop_oneof![
         4 => fixed.prop_map(str::to_owned),
         2 => (segment(known.user.clone()), of_user).prop_map(|(user, rest)| format!("/v1/users/{user}/{rest}")),
         5 => (segment(known.post.clone()), of_post).prop_map(|(post, rest)| format!("/v1/posts/{post}{rest}")),
-        2 => segment(known.comment.clone()).prop_map(|comment| format!("/v1/comments/{comment}")),
+        2 => (segment(known.comment.clone()), prop::sample::select(vec!["", "/history"]))
+            .prop_map(|(comment, rest)| format!("/v1/comments/{comment}{rest}")),
         1 => prop::collection::vec(any::<u8>(), 0..60).prop_map(|bytes| format!("/{}", percent_encoded(&bytes))),
     ];
-    let name = prop::sample::select(vec!["limit", "before", "after", "last_event_id", "x"]);
+    let name = prop::sample::select(vec!["limit", "before", "after", "ids", "usernames", "last_event_id", "x"]);
     let value = prop_oneof![
         2 => Just(known.cursor.clone()),
         2 => (-5i64..200).prop_map(|number| number.to_string()),
@@ -114,6 +118,7 @@ fn body(known: &Known) -> impl Strategy<Value = Vec<u8>> {
         "username",
         "password",
         "display_name",
+        "bio",
         "delivery",
         "refresh_token",
         "title",

@@ -1,4 +1,4 @@
-//! T1: for random interleavings of publish, import, delete, follow, unfollow, block, unblock, trimming, failing stores
+//! T1: for random interleavings of publish, import, delete, follow, unfollow, block, unblock, mute, unmute, trimming, failing stores
 //! and restarts of the projections, every home feed equals the reference model's, to its end, both ways.
 //!
 //! Limits are tiny, so that a few posts trim a home and a few followers make an author hot. Commands go on while the
@@ -47,6 +47,8 @@ enum Step {
     Unfollow(u8, u8),
     Block(u8, u8),
     Unblock(u8, u8),
+    Mute(u8, u8),
+    Unmute(u8, u8),
     /// The projections die where they stand and start again.
     Restart,
     /// The next so many calls to the timelines' store fail.
@@ -64,6 +66,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => pair().prop_map(|(from, to)| Step::Unfollow(from, to)),
         1 => pair().prop_map(|(from, to)| Step::Block(from, to)),
         1 => pair().prop_map(|(from, to)| Step::Unblock(from, to)),
+        2 => pair().prop_map(|(from, to)| Step::Mute(from, to)),
+        1 => pair().prop_map(|(from, to)| Step::Unmute(from, to)),
         1 => Just(Step::Restart),
         1 => (1..4u8).prop_map(Step::Fail),
         1 => Just(Step::Check),
@@ -253,6 +257,8 @@ impl World {
             Step::Unfollow(from, to) => self.relate(from, to, relation::Command::Unfollow).await,
             Step::Block(from, to) => self.relate(from, to, relation::Command::Block).await,
             Step::Unblock(from, to) => self.relate(from, to, relation::Command::Unblock).await,
+            Step::Mute(from, to) => self.relate(from, to, relation::Command::Mute).await,
+            Step::Unmute(from, to) => self.relate(from, to, relation::Command::Unmute).await,
             Step::Restart => {
                 // Not stopped: dropped in the middle of whatever it does.
                 self.runtime = None;

@@ -187,7 +187,7 @@ async fn health_and_metrics_say_how_it_is() {
     let projections = ready.json()["projections"].clone();
     let names: Vec<&str> =
         projections.as_array().expect("projections").iter().filter_map(|one| one["name"].as_str()).collect();
-    for name in ["timelines", "engagement"] {
+    for name in ["timelines", "engagement", "profiles"] {
         assert!(names.contains(&name), "{}", ready.shown());
     }
     let metrics = client.get("/metrics").await.expect(200);

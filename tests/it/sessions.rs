@@ -22,7 +22,7 @@ async fn refresh_tokens_rotate_and_a_stolen_one_ends_the_session() {
     assert_eq!((&renewed["token_type"], &renewed["expires_in"]), (&json!("Bearer"), &json!(900)));
     assert_ne!(&renewed["refresh_token"], first);
     let me = client.bearer(renewed["access_token"].as_str().expect("a token")).get("/v1/me").await.expect(200);
-    assert_eq!(me.json(), json!({ "id": ada.id, "username": "ada", "display_name": "ada" }));
+    assert_eq!(me.json(), json!({ "id": ada.id, "username": "ada", "display_name": "ada", "bio": "" }));
 
     // Rotation is on disk before it is answered.
     server.kill().await;

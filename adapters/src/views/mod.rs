@@ -143,7 +143,7 @@ pub struct EngagementUpdate {
     pub reactions: Vec<ReactionRow>,
     /// Versions to keep; those that are kept already stay.
     pub versions: Vec<VersionRow>,
-    /// Posts and comments that are gone, and their versions with them.
+    /// Posts and comments that are gone, and their versions with them: also those that stand beside this.
     pub forgotten: Vec<StreamId>,
 }
 

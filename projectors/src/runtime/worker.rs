@@ -284,7 +284,7 @@ impl Worker {
             Ok(envelope) => envelope,
             Err(unreadable) => return Ok(Err(unreadable.to_string())),
         };
-        if !self.projection.opens_text() {
+        if !self.projection.opens_text(self.place.partition.topic) {
             return Ok(Ok(Recorded { position, envelope }));
         }
         for attempt in 0.. {

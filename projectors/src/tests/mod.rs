@@ -7,4 +7,5 @@ mod news;
 mod operating;
 mod profiles;
 mod running;
+mod told;
 mod world;

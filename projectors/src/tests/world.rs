@@ -56,7 +56,7 @@ impl Projection for Probe {
         &[Topic::Posts]
     }
 
-    fn opens_text(&self) -> bool {
+    fn opens_text(&self, _: Topic) -> bool {
         true
     }
 

@@ -353,6 +353,13 @@ async fn what_a_consistency_token_names_is_waited_for() {
         format!("/v1/posts/{post}"),
         format!("/v1/posts/{post}/comments"),
         format!("/v1/posts/{post}/likes"),
+        format!("/v1/posts/{post}/history"),
+        format!("/v1/users/{ada}"),
+        format!("/v1/users?ids={ada}"),
+        format!("/v1/users/{ada}/followers"),
+        format!("/v1/users/{ada}/following"),
+        "/v1/me/blocked".to_owned(),
+        "/v1/me/muted".to_owned(),
     ];
     // Nothing is written meanwhile, so that no time but the wait's passes.
     tokio::time::pause();
@@ -365,8 +372,13 @@ async fn what_a_consistency_token_names_is_waited_for() {
     }
     assert_eq!(asking.get("/v1/me").await.header("consistency"), "current", "the truth is never behind");
     tokio::time::resume();
-    for (projection, position) in [("timelines", of_the_post), ("timelines", of_a_follow), ("engagement", of_the_post)]
-    {
+    for (projection, position) in [
+        ("timelines", of_the_post),
+        ("timelines", of_a_follow),
+        ("engagement", of_the_post),
+        ("profiles", of_the_post),
+        ("profiles", of_a_follow),
+    ] {
         let build = Build { projection, generation: super::world::GENERATION };
         let partition = Partition { topic: position.topic, number: position.partition };
         let taken = world.ports.checkpoints.take(build, partition).await.unwrap();

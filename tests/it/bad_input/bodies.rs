@@ -105,6 +105,17 @@ async fn texts_that_are_not_allowed() {
     }
     cases.push(account("a short password", "password", json!("1234567")));
     cases.push(account("a long password", "password", json!("x".repeat(257))));
+    let profile = |what: &str, field: &'static str, value: Value| {
+        let mut body = json!({ "display_name": "Ada", "bio": "B" });
+        body[field] = value;
+        let case = Case::new(what, Who::Ada, Method::PUT, "/v1/me", 422, "invalid_field").header("if-match", "*");
+        case.json(&body).field(field)
+    };
+    cases.push(profile("a long bio", "bio", json!("x".repeat(501))));
+    cases.push(profile("a NUL in a bio", "bio", json!("a\0b")));
+    cases.push(profile("an escape in a bio", "bio", json!("a\u{1b}[31m")));
+    cases.push(profile("a C1 control character in a bio", "bio", json!("a\u{85}b")));
+    cases.push(profile("another user name", "username", json!("ada_2")));
     cases.push(account("a direction in a name", "display_name", json!("a\u{202e}b")));
     cases.push(account("lines in a name", "display_name", json!("a\nb")));
 

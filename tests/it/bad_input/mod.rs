@@ -151,7 +151,10 @@ impl House {
         let comment = call(Who::Ben, Method::POST, &path, body, &["text"], json!(["T", self.comment]));
         let body = json!({ "text": "T" });
         let edit_comment = call(Who::Ben, Method::PUT, &self.comment_path(), body, &["text"], json!(["T"]));
-        vec![accounts, sessions, refresh, publish, if_match(edit), comment, if_match(edit_comment)]
+        let body = json!({ "display_name": "Ada", "bio": "B" });
+        let profile = call(Who::Ada, Method::PUT, "/v1/me", body, &["display_name", "bio"], json!(["Ada", "B"]));
+        let edits = [edit, edit_comment, profile].map(if_match);
+        [accounts, sessions, refresh, publish, comment].into_iter().chain(edits).collect()
     }
 
     /// Every call that needs somebody.
@@ -164,6 +167,11 @@ impl House {
             (Method::DELETE, format!("{user}/follow"), None),
             (Method::PUT, format!("{user}/block"), None),
             (Method::DELETE, format!("{user}/block"), None),
+            (Method::PUT, format!("{user}/mute"), None),
+            (Method::DELETE, format!("{user}/mute"), None),
+            (Method::PUT, "/v1/me".to_owned(), Some(json!({ "display_name": "Ada", "bio": "B" }))),
+            (Method::GET, "/v1/me/blocked".to_owned(), None),
+            (Method::GET, "/v1/me/muted".to_owned(), None),
             (Method::POST, "/v1/posts".to_owned(), Some(json!({ "markdown": "M" }))),
             (Method::PUT, post.clone(), Some(json!({ "markdown": "M" }))),
             (Method::DELETE, post.clone(), None),
@@ -181,7 +189,13 @@ impl House {
     fn lists(&self) -> Vec<String> {
         let posts = format!("/v1/users/{}/posts", self.people[0].id);
         let post = self.post_path();
-        vec!["/v1/feed".to_owned(), posts, format!("{post}/comments"), format!("{post}/likes")]
+        let user = format!("/v1/users/{}", self.people[0].id);
+        let of_posts = ["comments", "likes", "history"].map(|list| format!("{post}/{list}"));
+        let of_people = ["followers", "following"].map(|list| format!("{user}/{list}"));
+        let own = ["/v1/me/blocked", "/v1/me/muted"].map(str::to_owned);
+        let mut lists = vec!["/v1/feed".to_owned(), posts, format!("{}/history", self.comment_path())];
+        lists.extend(of_posts.into_iter().chain(of_people).chain(own));
+        lists
     }
 
     async fn send(&self, case: &Case) -> Answer {

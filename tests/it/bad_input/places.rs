@@ -42,15 +42,22 @@ async fn things_that_are_not_there_or_not_theirs() {
         };
         call(Method::PUT, format!("/v1/users/{id}/follow"), None, false);
         call(Method::PUT, format!("/v1/users/{id}/block"), None, false);
+        call(Method::PUT, format!("/v1/users/{id}/mute"), None, false);
+        call(Method::GET, format!("/v1/users/{id}"), None, false);
         call(Method::GET, format!("/v1/users/{id}/posts"), None, false);
+        call(Method::GET, format!("/v1/users/{id}/followers"), None, false);
+        call(Method::GET, format!("/v1/users/{id}/following"), None, false);
         call(Method::GET, format!("/v1/posts/{id}"), None, false);
         call(Method::PUT, format!("/v1/posts/{id}"), Some(&markdown), true);
         call(Method::DELETE, format!("/v1/posts/{id}"), None, false);
         call(Method::GET, format!("/v1/posts/{id}/comments"), None, false);
         call(Method::GET, format!("/v1/posts/{id}/likes"), None, false);
+        call(Method::GET, format!("/v1/posts/{id}/history"), None, false);
         call(Method::GET, format!("/v1/posts/{id}/stream"), None, false);
         call(Method::POST, format!("/v1/posts/{id}/comments"), Some(&text), false);
         call(Method::PUT, format!("/v1/posts/{id}/like"), None, false);
+        call(Method::GET, format!("/v1/comments/{id}"), None, false);
+        call(Method::GET, format!("/v1/comments/{id}/history"), None, false);
         call(Method::PUT, format!("/v1/comments/{id}"), Some(&text), true);
         call(Method::DELETE, format!("/v1/comments/{id}"), None, false);
     }
@@ -64,7 +71,7 @@ async fn things_that_are_not_there_or_not_theirs() {
     ];
     for (who, id) in unseen {
         let path = format!("/v1/posts/{id}");
-        for path in [path.clone(), format!("{path}/comments"), format!("{path}/likes"), format!("{path}/stream")] {
+        for path in ["", "/comments", "/likes", "/history", "/stream"].map(|rest| format!("{path}{rest}")) {
             cases.push(Case::new("a post that one may not see", who, Method::GET, &path, 404, "not_found"));
         }
         cases.push(Case::new("a like of it", who, Method::PUT, &format!("{path}/like"), 404, "not_found"));
@@ -72,15 +79,18 @@ async fn things_that_are_not_there_or_not_theirs() {
             Case::new("a comment on it", who, Method::POST, &format!("{path}/comments"), 404, "not_found").json(&text),
         );
     }
-    cases.push(Case::new(
-        "a blocker's posts",
-        Who::Dora,
-        Method::GET,
-        &format!("/v1/users/{}/posts", house.people[0].id),
-        404,
-        "not_found",
-    ));
+    for path in ["", "/posts", "/followers", "/following"] {
+        let path = format!("/v1/users/{}{path}", house.people[0].id);
+        cases.push(Case::new("a blocker", Who::Dora, Method::GET, &path, 404, "not_found"));
+    }
+    for path in [house.comment_path(), format!("{}/history", house.comment_path())] {
+        let what = "a comment on a post that one may not see";
+        cases.push(Case::new(what, Who::Dora, Method::GET, &path, 404, "not_found"));
+    }
     let gone = format!("/v1/comments/{}", house.gone_comment);
+    for path in [gone.clone(), format!("{gone}/history")] {
+        cases.push(Case::new("a comment that is gone", Who::Ben, Method::GET, &path, 404, "not_found"));
+    }
     cases.push(Case::new("a comment that is gone", Who::Ben, Method::DELETE, &gone, 404, "not_found"));
     cases.push(
         Case::new("a comment that is gone", Who::Ben, Method::PUT, &gone, 404, "not_found")
@@ -113,6 +123,7 @@ async fn things_that_are_not_there_or_not_theirs() {
     let ada = &house.people[0].id;
     cases.push(Case::new("oneself", Who::Ada, Method::PUT, &format!("/v1/users/{ada}/follow"), 422, "oneself"));
     cases.push(Case::new("oneself", Who::Ada, Method::PUT, &format!("/v1/users/{ada}/block"), 422, "oneself"));
+    cases.push(Case::new("oneself", Who::Ada, Method::PUT, &format!("/v1/users/{ada}/mute"), 422, "oneself"));
     cases.push(Case::new("a blocker", Who::Dora, Method::PUT, &format!("/v1/users/{ada}/follow"), 409, "blocked"));
     cases.push(Case::new(
         "one whom one blocks",
@@ -129,6 +140,25 @@ async fn things_that_are_not_there_or_not_theirs() {
         );
     }
 
+    // People who cannot be asked for.
+    let too_many = vec![ada.as_str(); 101].join(",");
+    for (query, field) in [
+        (String::new(), "ids"),
+        ("?ids=".to_owned(), "ids"),
+        ("?ids=7".to_owned(), "ids"),
+        (format!("?ids={ada},"), "ids"),
+        (format!("?ids={too_many}"), "ids"),
+        (format!("?ids={ada}&usernames=ada"), "usernames"),
+        ("?usernames=a%20b".to_owned(), "usernames"),
+        ("?names=ada".to_owned(), "names"),
+    ] {
+        let path = format!("/v1/users{query}");
+        cases.push(
+            Case::new("people who cannot be asked for", Who::Ada, Method::GET, &path, 422, "invalid_field")
+                .field(field),
+        );
+    }
+
     // Paths and methods.
     for path in [
         "/",
@@ -140,7 +170,7 @@ async fn things_that_are_not_there_or_not_theirs() {
         "/v1//feed",
         "/v1/feed%2f",
         "/.git/config",
-        "/v1/users",
+        "/v1/users/",
         "/%ff",
     ] {
         cases.push(Case::new("no such path", Who::Ada, Method::GET, path, 404, "not_found"));

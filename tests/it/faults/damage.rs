@@ -30,6 +30,8 @@ async fn verify_names_each_damaged_row() {
     ben.follow(&ada, &mut tokens).await;
     cleo.follow(&ada, &mut tokens).await;
     cleo.block(&ben, &mut tokens).await;
+    cleo.mute(&ada, &mut tokens).await;
+    cleo.unmute(&ada, &mut tokens).await;
     let mut posts = Vec::new();
     for number in 0..4 {
         posts.push(ada.publish(&format!("number {number}"), &mut tokens).await.id);
@@ -82,8 +84,39 @@ async fn verify_names_each_damaged_row() {
         ),
         read_model(
             "a follow is invented",
-            format!("INSERT INTO edges VALUES (1, {ada_key}, {ben_key}, 1, 0, 1)"),
+            format!("INSERT INTO edges VALUES (1, {ada_key}, {ben_key}, 1, 0, 1, 0)"),
             &[&ada.id, &ben.id],
+        ),
+        read_model(
+            "a mute that was lifted is back",
+            format!("UPDATE edges SET muting = 1 WHERE from_user = {cleo_key} AND to_user = {ada_key}"),
+            &[&cleo.id, &ada.id],
+        ),
+        read_model(
+            "a follower is not counted",
+            format!("UPDATE profiles SET followers = followers - 1 WHERE user = {ada_key}"),
+            &[&ada.id],
+        ),
+        read_model("a profile is missing", format!("DELETE FROM profiles WHERE user = {cleo_key}"), &[&cleo.id]),
+        read_model(
+            "a profile says something else",
+            format!("UPDATE profiles SET bio = 'other' WHERE user = {ben_key}"),
+            &[&ben.id],
+        ),
+        read_model(
+            "a follow is missing in the lists",
+            format!("DELETE FROM follows WHERE from_user = {ben_key}"),
+            &[&ben.id, &ada.id],
+        ),
+        read_model(
+            "a version is missing",
+            format!("DELETE FROM versions WHERE stream = 'post-{}'", posts[0]),
+            &[&posts[0]],
+        ),
+        read_model(
+            "a version says something else",
+            format!("UPDATE versions SET text = 'hallo' WHERE stream = 'comment-{comment}'"),
+            &[&comment],
         ),
         read_model(
             "likes are miscounted",

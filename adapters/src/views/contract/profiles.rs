@@ -120,6 +120,11 @@ pub(crate) async fn a_repeat_and_a_late_event_change_nothing(views: &dyn Views) 
         assert_eq!(numbers(views, 2).await, (1, 0, 1));
         assert_eq!(numbers(views, 1).await, (0, 1, 0));
     }
+    // A sequence is one event: what is stored of it stays.
+    for other in [unfollows(1, 2, 5), wrote(2, 7, true, 3), wrote(2, 8, false, 1)] {
+        views.write_profiles(ONE, vec![other]).await.unwrap();
+        assert_eq!(numbers(views, 2).await, (1, 0, 1));
+    }
 }
 
 pub(crate) async fn follows_are_paged_newest_first(views: &dyn Views) {

@@ -5,7 +5,7 @@ use rusqlite::params;
 use tempfile::TempDir;
 
 use super::*;
-use crate::sqlite::{Durability, READ_MODELS};
+use crate::sqlite::{Durability, READ_MODELS, Schema};
 use crate::views::contract;
 
 async fn open() -> (Arc<dyn Views>, TempDir) {
@@ -85,4 +85,41 @@ async fn a_page_is_filled_from_beyond_a_damaged_row() {
     // One row alone is not passed over in silence: whoever computes from it must know.
     let row = views.post_row(generation, post(1)).await;
     assert!(matches!(row, Err(StoreError::Damaged(_))), "{row:?}");
+}
+
+/// What version 1 wrote stays, but for what `engagement` must build again to know of versions.
+#[tokio::test]
+async fn read_models_of_version_1_are_brought_up_to_date() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("read_models.db");
+    let first = Schema { migrations: &READ_MODELS.migrations[..1], ..READ_MODELS };
+    let db = Database::open(&path, &first, Durability::Process).unwrap();
+    db.write(|connection| {
+        let [ada, ben] = [user(1), user(2)].map(|user| *user.as_bytes());
+        connection.execute("INSERT INTO edges VALUES (1, ?1, ?2, 1, 0, 3)", params![ada, ben])?;
+        connection.execute("INSERT INTO posts VALUES (1, ?1, 0, 0, 5, 5, 1, 5, 0)", params![post(1).as_bytes()])?;
+        for projection in ["timelines", "engagement"] {
+            let values = "VALUES (1, ?1, 'hybrid-live.posts', 0, 7, '00000000000000ab', 5)";
+            connection.execute(&format!("INSERT INTO checkpoints {values}"), params![projection])?;
+            let values = "VALUES (1, ?1, 'hybrid-live.posts', 0, 'lane', 'reason')";
+            connection.execute(&format!("INSERT INTO parked_lanes {values}"), params![projection])?;
+            let values = "VALUES (1, ?1, 'hybrid-live.posts', 0, 'lane', 5)";
+            connection.execute(&format!("INSERT INTO parked_events {values}"), params![projection])?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    drop(db);
+
+    let db = Database::open(&path, &READ_MODELS, Durability::Process).unwrap();
+    let views = SqliteViews::new(Arc::clone(&db));
+    // Both projections have to tell more than their rows of version 1 do: they build them again.
+    assert_eq!(views.scan_edges(Generation::FIRST, None, 10).await.unwrap(), []);
+    assert_eq!(views.scan_posts(Generation::FIRST, None, 10).await.unwrap(), []);
+    for table in ["checkpoints", "parked_lanes", "parked_events"] {
+        let query = format!("SELECT count(*) FROM {table}");
+        let kept: i64 = db.read(|connection| Ok(connection.query_row(&query, [], |row| row.get(0))?)).await.unwrap();
+        assert_eq!(kept, 0, "{table}");
+    }
 }
