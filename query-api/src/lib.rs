@@ -17,6 +17,7 @@ use axum::routing::get;
 
 pub use api::Settings;
 
+pub mod explain;
 pub mod feed;
 pub mod health;
 pub mod items;
@@ -57,6 +58,8 @@ pub struct Ports {
 pub fn router(ports: Ports, settings: Settings) -> Router {
     Router::new()
         .route("/v1/feed", get(posts::home))
+        .route("/v1/feed/count", get(posts::count))
+        .route("/v1/feed/explain", get(explain::explain))
         .route("/v1/feed/stream", get(watch::feed))
         .route("/v1/me", get(me::me))
         .route("/v1/users/{id}/posts", get(posts::by_author))

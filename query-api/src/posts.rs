@@ -7,19 +7,24 @@ use adapters::http::auth::{Actor, Viewer};
 use adapters::http::extract::{Id, Params};
 use adapters::http::problem::{Code, Problem};
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use domain::{PostId, StreamId, UserId};
 use http::HeaderMap;
+use serde::Deserialize;
 
 use crate::access::relation;
 use crate::api::{Api, ENGAGEMENT_OF_POSTS, Reads, TIMELINES_WHOLE};
 use crate::feed::{List, Walk};
 use crate::hydrate::WrittenPosts;
-use crate::lists::BothWays;
+use crate::items::Newer;
+use crate::lists::{BothWays, open};
 use crate::stream::Present;
 
 /// What lists of posts are made from: who follows whom, who wrote what, and the numbers.
 const READS: Reads = &[TIMELINES_WHOLE, ENGAGEMENT_OF_POSTS];
+
+/// Newer posts that are counted, at most.
+const COUNTED: usize = 100;
 
 /// Rounds that fill a page, at most. It takes one, unless posts turn out to be unreadable only when they are joined
 /// with their authors, and authors do not vanish.
@@ -42,6 +47,30 @@ pub(crate) async fn home(
     };
     let page = page(&api, Some(actor.user), List::Home(actor.user), &scope, from, params.limit.get(), present).await?;
     Ok(api.json(page, consistency))
+}
+
+/// The query string of counts.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Since {
+    /// The `newest` of a page: what is newer is counted.
+    after: String,
+}
+
+/// `GET /v1/feed/count`
+pub(crate) async fn count(
+    State(api): State<Api>,
+    actor: Actor,
+    headers: HeaderMap,
+    Params(since): Params<Since>,
+) -> Result<Response, Problem> {
+    let scope = format!("home:{}", actor.user);
+    let after = open(&api, &scope, "after", &since.after, |bytes| PostId::from_slice(bytes).ok())?;
+    let consistency = api.wait(&headers, &[TIMELINES_WHOLE]).await?;
+    // A page that nobody shows: what counts is exactly what it would hold.
+    let page = api.feed.page(List::Home(actor.user), Walk::After(after), COUNTED).await?;
+    let newer = Newer { count: page.entries.len(), more: page.next.is_some() };
+    Ok(api.uncached(axum::Json(newer).into_response(), consistency))
 }
 
 /// `GET /v1/users/{id}/posts`
