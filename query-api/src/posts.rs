@@ -150,7 +150,9 @@ async fn page(
     let written =
         written.and_then(|()| newest.map_or(Ok(()), |newest| write!(body, r#","newest":"{}""#, cursor(newest))));
     written.map_err(|error| Problem::internal(&error))?;
-    if let (Some(viewer), Some(present), Some(mark)) = (viewer, present, mark) {
+    // Upwards, only the last page is the feed's end: what is between it and the present would be on neither.
+    let ends_at_newest = !oldest_first || next.is_none();
+    if let (true, Some(viewer), Some(present), Some(mark)) = (ends_at_newest, viewer, present, mark) {
         let position = present.position(&api.streams, mark, &listed).seal(&api.cursors, viewer);
         write!(body, r#","stream_position":"{position}""#).map_err(|error| Problem::internal(&error))?;
     }
