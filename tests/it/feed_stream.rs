@@ -101,7 +101,7 @@ async fn a_change_of_relations_is_a_reset_and_a_killed_server_is_none() {
     assert_eq!(watching.ids("NEW_POST").len(), 4, "each once: {:?}", watching.told());
     assert!(!watching.told().iter().any(|told| told.name == "reset"));
 
-    // Muting aside, a block by the other is an end, too.
+    // A block by the other ends the follow, too.
     cleo.block(&ben, &mut tokens).await;
     assert_eq!(watching.first("reset").await.data, json!({ "reason": "relations_changed" }));
 }
