@@ -23,6 +23,8 @@ use crate::Ports;
 mod candidates;
 mod news;
 
+pub(crate) use candidates::is_read;
+
 /// Candidates that one request looks at, about: a list of nothing but removed posts answers a short page and a
 /// cursor instead of reading on for ever.
 const EXAMINED: usize = 2_000;

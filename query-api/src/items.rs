@@ -250,6 +250,15 @@ pub struct LikeItem {
     pub user: Person,
 }
 
+/// How much is newer than a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Newer {
+    /// How many posts, up to a hundred.
+    pub count: usize,
+    /// Whether there are more, or may be.
+    pub more: bool,
+}
+
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ListPage<T> {

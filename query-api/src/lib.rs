@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 
 pub use api::Settings;
 
+pub mod explain;
 pub mod feed;
 pub mod health;
 pub mod items;
@@ -72,6 +73,8 @@ pub fn document() -> OpenApi {
 fn calls() -> OpenApiRouter<api::Api> {
     OpenApiRouter::new()
         .routes(routes!(posts::home))
+        .routes(routes!(posts::count))
+        .routes(routes!(explain::explain))
         .routes(routes!(watch::feed))
         .routes(routes!(me::me))
         .routes(routes!(me::blocked))

@@ -101,7 +101,11 @@ impl NewestFirst {
     }
 }
 
-fn open<K>(
+/// What a cursor of the list `scope` says.
+///
+/// # Errors
+/// A cursor of another list; names the field.
+pub(crate) fn open<K>(
     api: &Api,
     scope: &str,
     field: &str,

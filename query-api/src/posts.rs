@@ -8,20 +8,25 @@ use adapters::http::extract::{Id, Params};
 use adapters::http::openapi::{CONSISTENT, ConsistencyToken, OF_ANYBODY, OF_SOMEBODY, PAGED, Refused, these};
 use adapters::http::problem::{Code, Problem};
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use domain::{PostId, StreamId, UserId};
 use http::HeaderMap;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::access::relation;
 use crate::api::{Api, ENGAGEMENT_OF_POSTS, Reads, TIMELINES_WHOLE};
 use crate::feed::{List, Walk};
 use crate::hydrate::WrittenPosts;
-use crate::items::{ListPage, PostItem};
-use crate::lists::BothWays;
+use crate::items::{ListPage, Newer, PostItem};
+use crate::lists::{BothWays, open};
 use crate::stream::Present;
 
 /// What lists of posts are made from: who follows whom, who wrote what, and the numbers.
 const READS: Reads = &[TIMELINES_WHOLE, ENGAGEMENT_OF_POSTS];
+
+/// Newer posts that are counted, at most.
+const COUNTED: usize = 100;
 
 /// Rounds that fill a page, at most. It takes one, unless posts turn out to be unreadable only when they are joined
 /// with their authors, and authors do not vanish.
@@ -59,6 +64,45 @@ pub(crate) async fn home(
     };
     let page = page(&api, Some(actor.user), List::Home(actor.user), &scope, from, params.limit.get(), present).await?;
     Ok(api.json(page, consistency))
+}
+
+/// The query string of counts.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Since {
+    /// The `newest` of a page: what is newer is counted.
+    after: String,
+}
+
+/// How many posts are new
+///
+/// For clients that ask now and then: how many posts of the home feed are newer than a page, up to 100.
+#[utoipa::path(
+    get,
+    path = "/v1/feed/count",
+    operation_id = "count_new_posts",
+    tag = "feed",
+    params(Since, ConsistencyToken),
+    responses(
+        (status = 200, body = Newer, description = "The number.", headers(("Consistency"))),
+        Refused<{ OF_SOMEBODY | PAGED | CONSISTENT }>,
+    ),
+    security(("bearer" = []), ("cookie" = [])),
+)]
+pub(crate) async fn count(
+    State(api): State<Api>,
+    actor: Actor,
+    headers: HeaderMap,
+    Params(since): Params<Since>,
+) -> Result<Response, Problem> {
+    let scope = format!("home:{}", actor.user);
+    let after = open(&api, &scope, "after", &since.after, |bytes| PostId::from_slice(bytes).ok())?;
+    let consistency = api.wait(&headers, &[TIMELINES_WHOLE]).await?;
+    // A page that nobody shows: what counts is exactly what it would hold.
+    let page = api.feed.page(List::Home(actor.user), Walk::After(after), COUNTED).await?;
+    let newer = Newer { count: page.entries.len(), more: page.next.is_some() };
+    Ok(api.uncached(axum::Json(newer).into_response(), consistency))
 }
 
 /// A page of somebody's posts
@@ -152,7 +196,9 @@ async fn page(
     let written =
         written.and_then(|()| newest.map_or(Ok(()), |newest| write!(body, r#","newest":"{}""#, cursor(newest))));
     written.map_err(|error| Problem::internal(&error))?;
-    if let (Some(viewer), Some(present), Some(mark)) = (viewer, present, mark) {
+    // Upwards, only the last page is the feed's end: what is between it and the present would be on neither.
+    let ends_at_newest = !oldest_first || next.is_none();
+    if let (true, Some(viewer), Some(present), Some(mark)) = (ends_at_newest, viewer, present, mark) {
         let position = present.position(&api.streams, mark, &listed).seal(&api.cursors, viewer);
         write!(body, r#","stream_position":"{position}""#).map_err(|error| Problem::internal(&error))?;
     }

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use adapters::http::auth::Viewer;
+use adapters::http::auth::{Actor, Viewer};
 use adapters::http::clock::now;
 use adapters::http::extract::{Id, Params};
 use adapters::http::openapi::{OF_ANYBODY, OF_SOMEBODY, Refused, these};
@@ -96,14 +96,14 @@ pub(crate) async fn post(
 )]
 pub(crate) async fn feed(
     State(api): State<Api>,
+    actor: Actor,
     viewer: Viewer,
     headers: HeaderMap,
     Params(from): Params<From>,
 ) -> Result<Response, Problem> {
-    let user = viewer.user().ok_or(Code::Unauthenticated)?;
     let permit = enter(&api)?;
     let last_event_id = last_event_id(&headers, from);
-    let stream = api.streams.open_feed(permit, user, remaining(&viewer), last_event_id.as_deref()).await?;
+    let stream = api.streams.open_feed(permit, actor.user, remaining(&viewer), last_event_id.as_deref()).await?;
     Ok(answer(stream))
 }
 

@@ -51,6 +51,9 @@ fn path(known: &Known) -> impl Strategy<Value = String> {
         "/v1/sessions/current",
         "/v1/posts",
         "/v1/feed",
+        "/v1/feed/count",
+        "/v1/feed/explain",
+        "/v1/feed/stream",
         "/v1/me",
         "/v1/me/blocked",
         "/v1/me/muted",
@@ -69,7 +72,7 @@ fn path(known: &Known) -> impl Strategy<Value = String> {
             .prop_map(|(comment, rest)| format!("/v1/comments/{comment}{rest}")),
         1 => prop::collection::vec(any::<u8>(), 0..60).prop_map(|bytes| format!("/{}", percent_encoded(&bytes))),
     ];
-    let name = prop::sample::select(vec!["limit", "before", "after", "ids", "usernames", "last_event_id", "x"]);
+    let name = prop::sample::select(vec!["limit", "before", "after", "ids", "usernames", "post", "last_event_id", "x"]);
     let value = prop_oneof![
         2 => Just(known.cursor.clone()),
         2 => (-5i64..200).prop_map(|number| number.to_string()),

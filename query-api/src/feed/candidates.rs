@@ -129,9 +129,9 @@ impl Feed {
     }
 }
 
-/// Whether a home shows the posts of somebody whom its owner is this to: the one place that says so, for pages, streams
-/// and counts.
-fn is_read(relation: &RelationView) -> bool {
+/// Whether a home shows the posts of somebody whom its owner is this to: the one place that says so, for pages, streams,
+/// counts and explanations.
+pub(crate) fn is_read(relation: &RelationView) -> bool {
     relation.following && !relation.muting && !relation.is_blocked()
 }
 

@@ -9,6 +9,7 @@ use domain::{PostId, Timestamp, UserId};
 use proptest::prelude::*;
 
 use super::world::{GENERATION, World};
+use crate::explain::explanation;
 use crate::feed::Walk;
 
 impl World {
@@ -408,6 +409,11 @@ proptest! {
                 prop_assert_eq!(&world.older(*owner, limit).await, &expected);
                 prop_assert_eq!(&reversed(world.newer(*owner, limit).await), &expected);
                 prop_assert_eq!(&world.feed().whole_home(*owner).await.unwrap(), &expected);
+                for (post, author) in &model.posts {
+                    let why = explanation(&world.ports, *owner, *post).await.unwrap();
+                    prop_assert_eq!(why.in_feed, expected.contains(post), "{:?}", &why);
+                    prop_assert!(why.author.is_none_or(|told| told == people[*author]));
+                }
             }
             Ok(())
         })?;

@@ -1,6 +1,7 @@
 //! What the query API must do, as stories, on real SQLite stores.
 
 mod counted;
+mod explain;
 mod feed;
 mod feed_streams;
 mod health;

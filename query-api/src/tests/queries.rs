@@ -96,6 +96,12 @@ async fn cursors_lead_through_a_home_both_ways() {
     assert_eq!(texts(&newer), ["3", "2"], "the nearest ones");
     let newest = client.by(ada).get(&format!("/v1/feed?limit=9&after={}", newer["next"].as_str().unwrap())).await.body;
     assert_eq!((texts(&newest), &newest["next"]), (vec!["6", "5", "4"], &json!(null)));
+    // Only where a page ends at the newest post can the stream go on.
+    let starts_a_stream = |page: &Value| page["stream_position"].is_string();
+    assert!(starts_a_stream(&first) && starts_a_stream(&newest));
+    assert!(!starts_a_stream(&second) && !starts_a_stream(&newer));
+    let of_author = client.by(ada).get(&format!("/v1/users/{ada}/posts")).await.body;
+    assert!(!starts_a_stream(&of_author));
 }
 
 #[tokio::test]

@@ -252,6 +252,16 @@ impl World {
         }
     }
 
+    /// A post's lane is parked.
+    pub(super) async fn park(&self, post: PostId) {
+        let build = Build { projection: TIMELINES, generation: GENERATION };
+        let lane = Lane::post(post);
+        let number = adapters::event_log::partition_of(&lane, PARTITIONS);
+        let place = Partition { topic: Topic::Posts, number };
+        let epoch = self.ports.checkpoints.take(build, place).await.unwrap().epoch;
+        self.ports.checkpoints.park(build, epoch, place, &lane, &[0], "stopped").await.unwrap();
+    }
+
     /// A lane was parked and drains.
     pub(super) async fn drain(&self) {
         let build = Build { projection: TIMELINES, generation: GENERATION };

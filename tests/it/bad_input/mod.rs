@@ -181,6 +181,9 @@ impl House {
             (Method::PUT, format!("{post}/like"), None),
             (Method::DELETE, format!("{post}/like"), None),
             (Method::GET, "/v1/feed".to_owned(), None),
+            (Method::GET, "/v1/feed/count".to_owned(), None),
+            (Method::GET, "/v1/feed/explain".to_owned(), None),
+            (Method::GET, "/v1/feed/stream".to_owned(), None),
             (Method::GET, "/v1/me".to_owned(), None),
         ]
     }

@@ -134,3 +134,32 @@ async fn progress_never_falls_while_the_files_are_looked_at() {
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     looks.join().unwrap();
 }
+
+/// Version 1 did not know which posts were imported, so what it made of the log is made again.
+#[tokio::test]
+async fn read_models_of_version_1_are_built_again_where_they_lack_something() {
+    let folder = TempDir::new().unwrap();
+    let first = crate::sqlite::Schema { migrations: &READ_MODELS.migrations[..1], ..READ_MODELS };
+    let path = folder.path().join("read_models.db");
+    let old = Database::open(&path, &first, Durability::Process).unwrap();
+    old.write(|connection| {
+        Ok(connection.execute_batch(
+            r#"INSERT INTO checkpoints VALUES (1, 'timelines', 'hybrid-live.posts', 0, 7, '0000000000000007', 41);
+            INSERT INTO checkpoints VALUES (1, 'another', 'hybrid-live.posts', 0, 3, '0000000000000007', 41);
+            INSERT INTO author_posts VALUES (1, x'01', x'02', 0, 1, 0, 41);
+            INSERT INTO homes VALUES (1, x'01', x'02', x'01', 0, 41);"#,
+        )?)
+    })
+    .await
+    .unwrap();
+    drop(old);
+    let files = Files::open(folder.path());
+    let checkpoints = files.checkpoints();
+    assert_eq!(checkpoints.take(FIRST, PLACE).await.unwrap().position, None);
+    let kept = checkpoints.take(Build { projection: "another", ..FIRST }, PLACE).await.unwrap();
+    assert_eq!(kept.position, Some(at(41)));
+    let rows = "SELECT (SELECT count(*) FROM homes) + (SELECT count(*) FROM author_posts)";
+    let rows =
+        files.read_models.read(|connection| Ok(connection.query_row(rows, [], |row| row.get::<_, i64>(0))?)).await;
+    assert_eq!(rows.unwrap(), 0);
+}
