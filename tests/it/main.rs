@@ -15,6 +15,7 @@ mod fuzz;
 mod home_model;
 mod lifecycle;
 mod live;
+mod operating;
 mod sessions;
 mod tour;
 
