@@ -15,6 +15,8 @@ use projectors::Projection;
 mod answers;
 pub(crate) mod events;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use answers::{DeadLetter, DeadLetterDetail, List, PartitionReport, ProjectionReport, Retried};
 

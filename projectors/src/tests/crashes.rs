@@ -12,7 +12,8 @@ use adapters::event_log::{EventLog, partition_of};
 use adapters::http::clock;
 use domain::{Lane, PostId, Topic};
 
-use super::world::{FOREVER, Probe, World, post};
+use super::world::{FOREVER, Probe, World, post, until};
+use crate::runtime::State;
 
 const DIRECTORY: &str = "HYBRID_LIVE_TEST_CRASHES";
 const PARTITIONS: u16 = 3;
@@ -98,4 +99,63 @@ async fn an_event_that_ends_the_process_is_parked_and_no_other() {
     assert_eq!(run_until_it_ends_well(directory.path()), 0);
     assert_eq!(world.checkpoints.outcome(drop).await.unwrap(), Some(Outcome::Drained));
     assert_eq!(world.parked().await, []);
+}
+
+/// A store that fails is no crash: the range that runs alone gives way to others and is not halved for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_fails_while_a_range_runs_alone_is_not_held_against_it() {
+    let world = World::new(1).await;
+    world.append(post(1), 1..=20).await;
+    let partition = Partition { topic: Topic::Posts, number: 0 };
+    for _ in 0..3 {
+        world.checkpoints.take(World::build(), partition).await.unwrap();
+    }
+    let probe = Arc::new(Probe::default());
+    *probe.failures.lock().unwrap() = u32::MAX;
+    let runtime = world.start(&probe).await;
+    until(&runtime, |state| matches!(state, State::Stalled(_))).await;
+    runtime.stop().await;
+    let taken = world.checkpoints.take(World::build(), partition).await.unwrap();
+    assert_eq!(taken.suspicion.starts, 1, "it was a clean end");
+    assert_eq!(taken.suspicion.careful_until, Some(6), "the first batch is still suspected");
+    assert_eq!(taken.suspicion.trial.map(|trial| trial.starts), Some(0), "and was not begun, as it were");
+
+    *probe.failures.lock().unwrap() = 3;
+    let runtime = world.start(&probe).await;
+    world.caught_up().await;
+    runtime.stop().await;
+    assert_eq!(probe.of(post(1)), (1..=20).collect::<Vec<_>>());
+    let taken = world.checkpoints.take(World::build(), partition).await.unwrap();
+    assert_eq!((taken.suspicion.starts, taken.suspicion.careful_until, taken.suspicion.trial), (1, None, None));
+}
+
+/// Restarts of a process that has nothing to do, and restarts after clean ends, make nobody suspicious.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_ends_with_something_to_do_are_counted() {
+    let world = World::new(1).await;
+    let partition = Partition { topic: Topic::Posts, number: 0 };
+    let probe = Arc::new(Probe::default());
+    world.append(post(1), 1..=3).await;
+    for _ in 0..6 {
+        let runtime = world.start(&probe).await;
+        world.caught_up().await;
+        runtime.stop().await;
+    }
+    let taken = world.checkpoints.take(World::build(), partition).await.unwrap();
+    assert_eq!(taken.suspicion.starts, 1);
+    // Ended many times with nothing to do: whoever comes next finds nothing, and says so.
+    for _ in 0..6 {
+        world.checkpoints.take(World::build(), partition).await.unwrap();
+    }
+    let runtime = world.start(&probe).await;
+    let settled = async {
+        loop {
+            if world.starts().await == 1 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(FOREVER, settled).await.expect("is settled");
+    runtime.stop().await;
 }

@@ -99,6 +99,7 @@ pub(super) struct World {
     pub(super) checkpoints: Arc<SqliteCheckpoints>,
     codec: Arc<Codec>,
     truth: Arc<Database>,
+    models: Arc<Database>,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -120,9 +121,10 @@ impl World {
         let secrets = Secrets::load_or_create(&directory.join("secrets.toml")).unwrap();
         Self {
             event_log,
-            checkpoints: Arc::new(SqliteCheckpoints::open(models, Arc::clone(&truth)).unwrap()),
+            checkpoints: Arc::new(SqliteCheckpoints::open(Arc::clone(&models), Arc::clone(&truth)).unwrap()),
             codec: Arc::new(Codec::new(content, &secrets)),
             truth,
+            models,
             _directory: None,
         }
     }
@@ -188,6 +190,12 @@ impl World {
                 tokio::time::timeout(FOREVER, passed).await.expect("catches up").unwrap();
             }
         }
+    }
+
+    /// How often what follows the first checkpoint was begun, as the file says.
+    pub(super) async fn starts(&self) -> i64 {
+        let query = "SELECT starts FROM checkpoints WHERE partition = 0";
+        self.models.read(|connection| Ok(connection.query_row(query, [], |row| row.get(0))?)).await.unwrap()
     }
 
     pub(super) async fn parked(&self) -> Vec<(Lane, u64)> {
