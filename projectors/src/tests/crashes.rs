@@ -160,3 +160,29 @@ async fn only_ends_with_something_to_do_are_counted() {
     tokio::time::timeout(FOREVER, settled).await.expect("is settled");
     runtime.stop().await;
 }
+
+/// Who is innocent must not be taken for the culprit, so nobody else applies anything while a range runs alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_suspected_runs_alone() {
+    let world = World::new(PARTITIONS).await;
+    let probe = Arc::new(Probe::default());
+    let of = |number: u8| partition_of(&Lane::post(post(number)), PARTITIONS);
+    let suspected = of(0);
+    // All of them within what is run alone.
+    world.append(post(0), 1..=4).await;
+    for round in 0..10 {
+        for number in (1..POSTS).filter(|number| of(*number) != suspected) {
+            world.append(post(number), round * 10 + 1..=round * 10 + 10).await;
+        }
+    }
+    for _ in 0..3 {
+        let partition = Partition { topic: Topic::Posts, number: suspected };
+        world.checkpoints.take(World::build(), partition).await.unwrap();
+    }
+    let runtime = world.start(&probe).await;
+    world.caught_up().await;
+    runtime.stop().await;
+    assert_eq!(probe.of(post(0)), [1, 2, 3, 4]);
+    let met = probe.met.lock().unwrap().clone();
+    assert!(!met.iter().any(|(one, other)| *one == suspected || *other == suspected), "{met:?}");
+}
