@@ -58,7 +58,7 @@ impl Relay {
             match swept {
                 Ok(published) => {
                     (pause, failing) = (self.settings.every, false);
-                    metrics::counter!("relay_published_streams_total").increment(published as u64);
+                    metrics::counter!("hybrid_live_relay_published_streams_total").increment(published as u64);
                 }
                 Err(error) => {
                     // Once per failure, not at every look.

@@ -209,6 +209,19 @@ impl Server {
             .expect("the binary runs")
     }
 
+    /// Starts a subcommand on its data and settings, and hears what it says on standard output.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn begin_heard(&self, arguments: &[&str]) -> Child {
+        command::command(self.directory.path())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary runs")
+    }
+
     /// Runs `verify`, which must find no difference.
     pub async fn verify(&self) {
         let _ = self.run(&["verify"]).await.expect(0);

@@ -192,7 +192,7 @@ async fn health_and_metrics_say_how_it_is() {
     }
     let metrics = client.get("/metrics").await.expect(200);
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
-    for name in ["http_requests_total", "http_request_duration_seconds"] {
+    for name in ["hybrid_live_http_requests_total", "hybrid_live_http_request_duration_seconds"] {
         assert!(metrics.contains(name), "{name}:\n{metrics}");
     }
     assert!(!metrics.contains(&ada.id), "labels have no ids: there would be one series each");

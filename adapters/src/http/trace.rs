@@ -68,8 +68,8 @@ pub async fn layer(request: Request, next: Next) -> Response {
         }
     });
     let labels = [("method", method.to_owned()), ("path", path.to_owned()), ("status", status.as_str().to_owned())];
-    metrics::counter!("http_requests_total", &labels).increment(1);
-    metrics::histogram!("http_request_duration_seconds", &labels).record(elapsed.as_secs_f64());
+    metrics::counter!("hybrid_live_http_requests_total", &labels).increment(1);
+    metrics::histogram!("hybrid_live_http_request_duration_seconds", &labels).record(elapsed.as_secs_f64());
     if let Ok(value) = HeaderValue::try_from(id.to_string()) {
         response.headers_mut().insert(HEADER, value);
     }

@@ -253,7 +253,7 @@ impl WritePath {
                     return Ok(Executed { state, sequence, token, answer });
                 }
                 // W2: what was decided was decided on something else.
-                Err(CommitError::Conflict) => metrics::counter!("write_path_conflicts_total").increment(1),
+                Err(CommitError::Conflict) => metrics::counter!("hybrid_live_write_path_conflicts_total").increment(1),
                 Err(CommitError::Store(error)) => return Err(WriteError::Store(error).into()),
             }
         }

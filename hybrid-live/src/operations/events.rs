@@ -221,7 +221,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The next event; `None` at the log's present end, or after having looked at `budget` records.
+    /// The next event; `None` at the log's present end, or after having passed over `budget` records.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -229,12 +229,15 @@ impl Reader {
         for reading in &mut self.partitions {
             while reading.waiting.is_empty() && !reading.has_ended && *budget > 0 {
                 let Reading { topic, number, after, waiting, has_ended } = reading;
-                let page = self.log.read(*topic, *number, *after, PAGE.min(*budget), Duration::ZERO).await?;
+                let page = self.log.read(*topic, *number, *after, PAGE, Duration::ZERO).await?;
                 *has_ended = page.is_empty();
                 let Some(last) = page.last() else { break };
                 *after = last.position.offset;
-                *budget = budget.saturating_sub(page.len());
-                waiting.extend(page.into_iter().filter(|logged| self.filter.wants(logged, self.since)));
+                let wanted = |logged: &Logged| self.filter.wants(logged, self.since);
+                // What comes after a wanted one is looked at again by whoever goes on at `rest`: only what need not be
+                // is paid for, so that each budget leads somewhere.
+                *budget = budget.saturating_sub(page.iter().take_while(|logged| !wanted(logged)).count());
+                waiting.extend(page.into_iter().filter(wanted));
             }
             if reading.waiting.is_empty() && !reading.has_ended {
                 // There may be an older one where nobody has looked.

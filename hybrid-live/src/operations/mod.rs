@@ -15,6 +15,8 @@ use projectors::Projection;
 mod answers;
 pub(crate) mod events;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use answers::{DeadLetter, DeadLetterDetail, List, PartitionReport, ProjectionReport, Retried};
 
@@ -149,9 +151,9 @@ impl Operations {
             None => (LaneOrder::Retry, 0),
             Some(Dropping::First) => (LaneOrder::Drop { up_to: parked.first }, 1),
             Some(Dropping::All) => {
-                let all = checkpoints.parked_offsets(build, partition, &parked.lane, usize::MAX).await?;
-                let up_to = all.last().copied().unwrap_or(parked.first);
-                (LaneOrder::Drop { up_to }, all.len() as u64)
+                // Only what is in the queue is left out, and none of that is beyond the log's end.
+                let up_to = self.stores.event_log.head(partition.topic, partition.number).await?;
+                (LaneOrder::Drop { up_to }, parked.waiting)
             }
         };
         let request = checkpoints.request(build, partition, &parked.lane, order, clock::now()).await?;

@@ -129,3 +129,54 @@ fn time_to_catch_up(before: &ProjectionReport, after: &ProjectionReport) -> Opti
     let gained = before.lag_events.checked_sub(after.lag_events).filter(|gained| *gained > 0)?;
     Some(after.lag_events as f64 * PACE.as_secs_f64() / gained as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use adapters::checkpoints::Generation;
+    use domain::Timestamp;
+
+    use super::*;
+
+    fn report(lag_events: u64) -> ProjectionReport {
+        ProjectionReport {
+            name: "timelines",
+            state: "running",
+            generation: Generation::FIRST,
+            paused_since: None,
+            lag_events,
+            lag_seconds: 0.0,
+            catches_up_in_seconds: None,
+            parked_lanes: 0,
+            parked_events: 0,
+            dropped_events: 0,
+            partitions: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_time_to_catch_up_is_told_only_where_the_lag_shrinks() {
+        // A hundred in half a second, and three hundred to go.
+        assert_eq!(time_to_catch_up(&report(400), &report(300)), Some(1.5));
+        assert_eq!(time_to_catch_up(&report(400), &report(0)), Some(0.0));
+        assert_eq!(time_to_catch_up(&report(400), &report(400)), None);
+        assert_eq!(time_to_catch_up(&report(400), &report(500)), None);
+    }
+
+    #[test]
+    fn what_a_worker_said_counts_only_while_its_process_runs() {
+        let said = |activity| WorkerState { activity, since: Timestamp::from_millis(0), error: None };
+        for (activity, paused, served, expected) in [
+            (Activity::Running, false, true, "running"),
+            (Activity::Running, false, false, "stopped"),
+            (Activity::Running, true, true, "paused"),
+            (Activity::Paused, true, false, "paused"),
+            (Activity::Stalled, false, true, "stalled"),
+            (Activity::Stalled, false, false, "stopped"),
+            (Activity::Faulted, true, true, "faulted"),
+        ] {
+            assert_eq!(shown(Some(&said(activity)), paused, served), expected);
+        }
+        assert_eq!(shown(None, false, true), "running");
+        assert_eq!(shown(None, false, false), "stopped");
+    }
+}

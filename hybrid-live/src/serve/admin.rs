@@ -26,7 +26,7 @@ use crate::operations::{DeadLetter, DeadLetterDetail, Dropping, List, Operations
 
 /// How long a request waits until what it asks for is done; within what any request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Records of the log that one request looks at, at most: what is asked for may be rare.
+/// Records of the log that one request passes over, at most: what is asked for may be rare.
 const RECORDS: usize = 20_000;
 
 /// What these calls share.

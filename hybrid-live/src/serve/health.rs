@@ -47,7 +47,7 @@ pub(super) fn probes(
     Probes {
         dependencies,
         projections: Box::new(move || seen.borrow().clone()),
-        metrics: Box::new(move || metrics.render()),
+        metrics: Box::new(move || super::metrics::render(&metrics)),
     }
 }
 

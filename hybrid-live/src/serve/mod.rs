@@ -58,7 +58,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let stop_working = CancellationToken::new();
     let workers = TaskTracker::new();
     let (seen, projections) = watch::channel(Vec::new());
-    workers.spawn(watch_projections::until(Arc::clone(&runtime), seen, stop_working.clone()));
+    workers.spawn(watch_projections::until(Arc::clone(&runtime), opened.stores.clone(), seen, stop_working.clone()));
     workers.spawn(metrics::keep_up(metrics.clone(), stop_working.clone()));
     workers.spawn(housekeeping::forget_commands(Arc::clone(&opened.stores.content), stop_working.clone()));
     if !opened.stores.log_shares_transactions {

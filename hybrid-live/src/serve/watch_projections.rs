@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adapters::checkpoints::Partition;
+use adapters::stores::Stores;
 use projectors::{PartitionStatus, Runtime, State};
 use query_api::health::ProjectionState;
 use serde_json::{Value, json};
@@ -21,12 +22,18 @@ const STANDSTILL: Duration = Duration::from_secs(30);
 const NAMED: usize = 20;
 
 /// Looks again and again until `stop`.
-pub(super) async fn until(runtime: Arc<Runtime>, seen: watch::Sender<Vec<ProjectionState>>, stop: CancellationToken) {
+pub(super) async fn until(
+    runtime: Arc<Runtime>,
+    stores: Stores,
+    seen: watch::Sender<Vec<ProjectionState>>,
+    stop: CancellationToken,
+) {
     let mut movements = Movements::default();
     loop {
         match runtime.status().await {
             Ok(statuses) => {
                 metrics::record(&statuses);
+                metrics::record_waiting(&stores, &statuses).await;
                 seen.send_replace(movements.judge(&statuses, Instant::now()));
             }
             // The log's own check in `/health/ready` says so.

@@ -35,6 +35,10 @@ pub(super) struct Probe {
     pub(super) refused: Mutex<HashSet<(PostId, u64)>>,
     /// Events whose handling panics.
     pub(super) panics: Mutex<HashSet<(PostId, u64)>>,
+    /// Partitions whose events are being applied.
+    inside: Mutex<Vec<u16>>,
+    /// Partitions whose events were applied while those of the other were.
+    pub(super) met: Mutex<HashSet<(u16, u16)>>,
     /// Events whose handling ends the process.
     pub(super) fatal: Mutex<HashSet<(PostId, u64)>>,
 }
@@ -61,6 +65,19 @@ impl Projection for Probe {
     }
 
     async fn apply(&self, _: Generation, events: &[Recorded]) -> Result<(), ApplyError> {
+        let partition = events[0].position.partition;
+        self.inside.lock().unwrap().push(partition);
+        // Others get every chance to come in.
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        {
+            let mut inside = self.inside.lock().unwrap();
+            let others = inside.iter().filter(|other| **other != partition);
+            self.met.lock().unwrap().extend(others.map(|other| (partition, *other)));
+            let place = inside.iter().position(|one| *one == partition).unwrap();
+            inside.swap_remove(place);
+        }
         {
             let mut failures = self.failures.lock().unwrap();
             if *failures > 0 {
@@ -99,6 +116,7 @@ pub(super) struct World {
     pub(super) checkpoints: Arc<SqliteCheckpoints>,
     codec: Arc<Codec>,
     truth: Arc<Database>,
+    models: Arc<Database>,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -120,9 +138,10 @@ impl World {
         let secrets = Secrets::load_or_create(&directory.join("secrets.toml")).unwrap();
         Self {
             event_log,
-            checkpoints: Arc::new(SqliteCheckpoints::open(models, Arc::clone(&truth)).unwrap()),
+            checkpoints: Arc::new(SqliteCheckpoints::open(Arc::clone(&models), Arc::clone(&truth)).unwrap()),
             codec: Arc::new(Codec::new(content, &secrets)),
             truth,
+            models,
             _directory: None,
         }
     }
@@ -188,6 +207,12 @@ impl World {
                 tokio::time::timeout(FOREVER, passed).await.expect("catches up").unwrap();
             }
         }
+    }
+
+    /// How often what follows the first checkpoint was begun, as the file says.
+    pub(super) async fn starts(&self) -> i64 {
+        let query = "SELECT starts FROM checkpoints WHERE partition = 0";
+        self.models.read(|connection| Ok(connection.query_row(query, [], |row| row.get(0))?)).await.unwrap()
     }
 
     pub(super) async fn parked(&self) -> Vec<(Lane, u64)> {

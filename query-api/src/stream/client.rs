@@ -103,7 +103,7 @@ impl Client {
         };
         // Subscribe first, then look at what is there: nothing falls between.
         let watch = streams.hub.watch(place).await?;
-        metrics::gauge!("streams_open").increment(1);
+        metrics::gauge!("hybrid_live_streams_open").increment(1);
         let mut client = Self {
             streams,
             place,
@@ -221,7 +221,7 @@ impl Client {
         match (present.reset, since) {
             // With an id, so that the client does not come back with the one that was of no use.
             (Some(reset), _) => {
-                metrics::counter!("stream_resets_total", "reason" => reset.reason()).increment(1);
+                metrics::counter!("hybrid_live_stream_resets_total", "reason" => reset.reason()).increment(1);
                 text.extend_from_slice(&Told::Reset { reason: reset.reason() }.written(Some(here)));
             }
             (None, Some(Ok(since))) if since == self.told => {}
@@ -260,7 +260,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        metrics::gauge!("streams_open").decrement(1);
+        metrics::gauge!("hybrid_live_streams_open").decrement(1);
     }
 }
 

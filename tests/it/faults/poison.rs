@@ -136,7 +136,8 @@ async fn parks_one_lane(how: &str) {
 
     let metrics = story.server.client().get("/metrics").await.expect(200);
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
-    let parked: Vec<&str> = metrics.lines().filter(|line| line.starts_with("projection_parked_lanes")).collect();
+    let parked: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("hybrid_live_projection_parked_lanes")).collect();
     assert!(parked.iter().any(|line| !line.ends_with(" 0")), "metrics count parked lanes: {parked:#?}");
 
     let judged = story.server.run(&["verify"]).await.expect(1);
@@ -223,4 +224,104 @@ async fn a_token_of_a_parked_lane_does_not_wait() {
         }
     };
     assert!(tokio::time::timeout(Duration::from_secs(55), all).await.is_ok(), "W7: behind at once");
+}
+
+/// Turns the event back into what it was, beside the running server.
+fn mend_beside(story: &Story, event: &EventRow) {
+    let changed = TruthFiles::changing(&story.server.files().event_log)
+        .execute("UPDATE events SET type = ?2, version = 1 WHERE place = ?1", params![event.place, event.kind])
+        .expect("SQL");
+    assert_eq!(changed, 1);
+}
+
+async fn texts(story: &Story, tokens: &Tokens) -> Vec<String> {
+    let comments = format!("/v1/posts/{}/comments", story.sick.id);
+    let comments = walk(&story.ben.client, &comments, 20, tokens).await;
+    comments.iter().map(|comment| comment["text"].as_str().expect("a text").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn an_operator_retries_a_lane_while_the_server_runs() {
+    let mut story = story().await;
+    let event = damage(&mut story, "type = 'comment.celebrated'").await;
+    until_parked(&story.server, &event.lane).await;
+    let lane = event.lane.as_str();
+
+    let listed = story.server.run(&["dead-letters", "list"]).await.expect(0);
+    assert!(listed.text.contains(lane) && listed.text.contains("engagement"), "{}", listed.text);
+    let shown = story.server.run(&["dead-letters", "show", "engagement", lane]).await.expect(0);
+    assert!(shown.text.contains("comment.celebrated") && shown.text.contains("unknown"), "{}", shown.text);
+    assert!(!shown.text.contains("\"first\""), "what people wrote stays sealed: {}", shown.text);
+    let other = story.server.run(&["dead-letters", "retry", "engagement", &story.well.id]).await.expect(2);
+    assert!(other.text.contains("no parked lane"), "{}", other.text);
+    let still = story.server.run(&["dead-letters", "retry", "engagement", lane]).await.expect(1);
+    assert!(still.text.contains("still parked"), "{}", still.text);
+    let paused = story.server.run(&["projections", "pause", "engagement"]).await.expect(0);
+    let refused = story.server.run(&["dead-letters", "retry", "engagement", lane]).await.expect(2);
+    assert!(refused.text.contains("is paused"), "{}\n{}", paused.text, refused.text);
+    let _ = story.server.run(&["projections", "resume", "engagement"]).await.expect(0);
+
+    mend_beside(&story, &event);
+    for projection in ["engagement", "timelines"] {
+        let letters = story.server.run(&["dead-letters", "list", "--json"]).await.expect(0);
+        if letters.text.contains(&format!("\"{projection}\"")) {
+            let drained = story.server.run(&["dead-letters", "retry", projection, lane]).await.expect(0);
+            assert!(drained.text.contains("is drained"), "{}", drained.text);
+        }
+    }
+    assert_eq!(texts(&story, &story.tokens).await, ["second", "first"], "P3: in order");
+    story.server.verify().await;
+}
+
+#[tokio::test]
+async fn an_admin_drops_an_event_and_verify_names_it() {
+    let mut story = story().await;
+    let event = damage(&mut story, "type = 'comment.celebrated'").await;
+    until_parked(&story.server, &event.lane).await;
+    let _ = story.server.run(&["roles", "grant", "ada", "admin"]).await.expect(0);
+    let letters = story.ada.client.get("/v1/admin/dead-letters").await.expect(200).json();
+    let letters = letters["items"].as_array().expect("items").clone();
+    assert!(!letters.is_empty());
+    for letter in &letters {
+        let path = format!("/v1/admin/dead-letters/{}/{}", letter["projection"].as_str().expect("a name"), event.lane);
+        let detail = story.ada.client.get(&path).await.expect(200).json();
+        assert_eq!(detail["first"], letter["first"]);
+        assert_eq!(detail["events"][0]["type"], "comment.celebrated");
+        let retried = story.ada.client.post(&format!("{path}/retry"), &json!({})).await.expect(200).json();
+        assert_eq!((&retried["outcome"], &retried["parked"]["first"]), (&json!("parked"), &letter["first"]));
+        assert_eq!(
+            story.ben.client.post(&format!("{path}/drop"), &json!({})).await.expect(403).problem().code,
+            "forbidden"
+        );
+        let dropped = story.ada.client.post(&format!("{path}/drop"), &json!({})).await.expect(200).json();
+        assert_eq!((&dropped["outcome"], &dropped["dropped"]), (&json!("drained"), &json!(1)));
+        assert_eq!(dropped["parked"], json!(null));
+        let _ = story.ada.client.get(&path).await.expect(404);
+    }
+    assert_eq!(texts(&story, &story.tokens).await, ["second"], "the rest of the lane goes on");
+    let judged = story.server.run(&["verify"]).await.expect(1);
+    assert!(judged.text.contains("was dropped at") && judged.text.contains(&event.lane), "{}", judged.text);
+    let list = story.server.run(&["projections", "list"]).await.expect(0);
+    assert!(list.text.contains("DROPPED"), "{}", list.text);
+}
+
+#[tokio::test]
+async fn a_lane_is_dropped_where_no_server_runs() {
+    let mut story = story().await;
+    let event = damage(&mut story, "type = 'comment.celebrated'").await;
+    until_parked(&story.server, &event.lane).await;
+    assert!(story.server.terminate().await.success());
+    let letters = story.server.run(&["dead-letters", "list", "--json"]).await.expect(0).text;
+    for projection in ["engagement", "timelines"] {
+        if letters.contains(&format!("\"{projection}\"")) {
+            let all = ["dead-letters", "drop", projection, &event.lane, "--all"];
+            let dropped = story.server.run(&all).await.expect(0);
+            assert!(dropped.text.contains("events left out: 2"), "{}", dropped.text);
+        }
+    }
+    story.server.start_again().await;
+    reconnect(&mut story);
+    let mut tokens = story.tokens.clone();
+    story.ben.comment(&story.sick.id, "third", &mut tokens).await;
+    assert_eq!(texts(&story, &tokens).await, ["third"]);
 }

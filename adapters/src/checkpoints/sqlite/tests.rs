@@ -163,3 +163,29 @@ async fn read_models_of_version_1_are_built_again_where_they_lack_something() {
         files.read_models.read(|connection| Ok(connection.query_row(rows, [], |row| row.get::<_, i64>(0))?)).await;
     assert_eq!(rows.unwrap(), 0);
 }
+
+/// A file of version 1 keeps its checkpoints, and nobody is suspected for what was not counted then.
+#[tokio::test]
+async fn a_file_from_before_starts_were_counted_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("read_models.db");
+    let first_version = crate::sqlite::Schema { migrations: &READ_MODELS.migrations[..1], ..READ_MODELS };
+    let old = Database::open(&path, &first_version, Durability::Process).unwrap();
+    let log = LogId(7).to_string();
+    old.write(move |connection| {
+        let insert = "INSERT INTO checkpoints VALUES (1, 'another', ?1, 0, 3, ?2, 41)";
+        connection.execute(insert, [PLACE.topic.name(), &log])?;
+        let park = "INSERT INTO parked_lanes VALUES (1, 'another', ?1, 0, 'a', 'stopped')";
+        connection.execute(park, [PLACE.topic.name()])?;
+        let wait = "INSERT INTO parked_events VALUES (1, 'another', ?1, 0, 'a', 40)";
+        Ok(connection.execute(wait, [PLACE.topic.name()])?)
+    })
+    .await
+    .unwrap();
+    drop(old);
+    let build = Build { projection: "another", generation: Generation::FIRST };
+    let taken = Files::open(folder.path()).checkpoints().take(build, PLACE).await.unwrap();
+    assert_eq!((taken.epoch, taken.position), (OwnerEpoch(4), Some(at(41))));
+    assert_eq!(taken.suspicion, crate::checkpoints::Suspicion { starts: 1, careful_until: None, trial: None });
+    assert_eq!((taken.parked.len(), taken.parked[0].unfinished_drains), (1, 0));
+}

@@ -91,9 +91,8 @@ impl Worker {
                     return Ok(Some(done));
                 }
                 Err(End::Interrupted(error)) => {
-                    // Taken back: a store has failed, and not this range.
+                    // Taken back, and tried again as it was: a store has failed, and not this range.
                     self.settle(epoch, 0).await?;
-                    suspected.trial = Some(Trial { until: offsets[count - 1], starts: 0 });
                     self.stall(suspected.failures, error).await?;
                     suspected.failures += 1;
                 }
