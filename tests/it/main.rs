@@ -15,6 +15,7 @@ mod fuzz;
 mod home_model;
 mod lifecycle;
 mod live;
+mod openapi;
 mod rate_limits;
 mod sessions;
 mod tour;
