@@ -51,9 +51,14 @@ pub(crate) fn document() -> OpenApi {
     document
 }
 
-/// The same as it is served and kept.
-pub(crate) fn text() -> String {
+/// The same as it is served: without what only people need.
+pub(crate) fn compact() -> String {
     // Its keys are texts and its values such: it always serialises.
+    document().to_json().unwrap_or_default()
+}
+
+/// The same as it is kept, to be read.
+pub(crate) fn text() -> String {
     let mut text = document().to_pretty_json().unwrap_or_default();
     text.push('\n');
     text

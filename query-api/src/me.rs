@@ -3,6 +3,7 @@
 use adapters::StoreError;
 use adapters::checkpoints::{PROFILES, TIMELINES};
 use adapters::http::auth::Actor;
+use adapters::http::conditional::unless_known;
 use adapters::http::extract::Params;
 use adapters::http::openapi::{CONSISTENT, ConsistencyToken, OF_SOMEBODY, PAGED, Refused, these};
 use adapters::http::problem::{Code, Problem};
@@ -11,12 +12,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use domain::user::User;
 use domain::{StreamId, UserId};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue};
 
 use crate::api::{Api, PROFILES_OF_USERS, Reads, TIMELINES_OF_RELATIONS};
 use crate::items::{Account, ListPage, Person, RelatedPerson};
 use crate::lists::NewestFirst;
-use crate::post::names_version;
 
 /// Who is what to whom, and names.
 const READS: Reads = &[TIMELINES_OF_RELATIONS, PROFILES_OF_USERS];
@@ -45,13 +45,9 @@ pub(crate) async fn me(State(api): State<Api>, actor: Actor, headers: HeaderMap)
     let unreadable = |error: serde_json::Error| format!("{stream} is not readable ({:?})", error.classify());
     let state = serde_json::from_str(&stored.state).map_err(|error| StoreError::Damaged(unreadable(error)))?;
     let User::Registered { username, display_name, bio } = state else { return Err(Code::NotFound.into()) };
-    let etag = format!("\"{}\"", stored.sequence);
-    if names_version(&headers, &etag) {
-        let answer = (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]);
-        return Ok(api.uncached(answer.into_response(), consistency));
-    }
-    let account = Account { id: actor.user, username, display_name, bio };
-    Ok(api.uncached(([(header::ETAG, etag)], axum::Json(account)).into_response(), consistency))
+    let etag = HeaderValue::try_from(format!("\"{}\"", stored.sequence)).map_err(|error| Problem::internal(&error))?;
+    let account = axum::Json(Account { id: actor.user, username, display_name, bio });
+    Ok(api.uncached(unless_known(&headers, &etag, account), consistency))
 }
 
 /// Whom one has blocked

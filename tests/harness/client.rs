@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use serde_json::Value;
 
+use crate::document::Document;
+
 /// Speaks to one server, with or without an access token.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -62,14 +64,22 @@ impl Client {
         }
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole answer, which must be one that the API's document promises.
     ///
     /// # Errors
     /// The connection broke.
+    ///
+    /// # Panics
+    /// When the document does not promise it.
     pub async fn try_send(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
-        let response = request.send().await?;
+        let (http, request) = request.build_split();
+        let request = request?;
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let response = http.execute(request).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Answer { status, headers, body: response.bytes().await? })
+        let answer = Answer { status, headers, body: response.bytes().await? };
+        Document::check(&method, &url, &answer);
+        Ok(answer)
     }
 
     /// Sends a request to a server that must be there.

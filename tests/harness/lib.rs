@@ -8,6 +8,7 @@
 mod client;
 mod command;
 mod condition;
+mod document;
 mod files;
 mod people;
 mod random;
@@ -18,6 +19,7 @@ mod stream;
 pub use client::{Answer, Client, Problem};
 pub use command::{Outcome, run};
 pub use condition::{PATIENCE, eventually};
+pub use document::{Document, Operation, Seen};
 pub use files::{EventRow, Heads, TruthFiles, id_bytes};
 pub use people::{PASSWORD, Person, Post, Tokens, get_current, walk};
 pub use random::{random, seed};

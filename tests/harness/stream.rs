@@ -3,6 +3,7 @@
 
 use std::pin::pin;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use http::Method;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::{Answer, Client};
 use crate::condition::PATIENCE;
+use crate::document::Document;
 
 /// An event of a stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,9 +92,14 @@ impl Watching {
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let streams = headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let url = response.url().clone();
         if status != 200 || !streams {
-            return Err(Answer { status, headers, body: response.bytes().await.unwrap_or_default() });
+            let answer = Answer { status, headers, body: response.bytes().await.unwrap_or_default() };
+            Document::check(&Method::GET, &url, &answer);
+            return Err(answer);
         }
+        // Its beginning; it has no end.
+        Document::check(&Method::GET, &url, &Answer { status, headers, body: Bytes::new() });
         self.history.send_modify(|history| history.ended = false);
         let history = self.history.clone();
         self.connection = Some(tokio::spawn(async move {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use harness::{Client, Server, Tokens, get_current};
+use harness::{Answer, Client, Document, Server, Tokens, get_current};
 use http::{HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -239,14 +239,19 @@ async fn send(client: &Client, hostile: &Hostile) -> Result<(), TestCaseError> {
         request = request.body(hostile.body.clone());
     }
     let Ok(request) = request.build() else { return Ok(()) };
+    let url = request.url().clone();
     let response = client.execute(request).await;
     let response = response.map_err(|error| TestCaseError::fail(format!("the connection broke: {error:?}")))?;
-    let status = response.status().as_u16();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let kind = response.headers().get("content-type").map(|kind| kind.as_bytes().to_vec()).unwrap_or_default();
     if kind.starts_with(b"text/event-stream") {
         return Ok(());
     }
-    let text = response.text().await.map_err(|error| TestCaseError::fail(format!("half an answer: {error:?}")))?;
+    let body = response.bytes().await.map_err(|error| TestCaseError::fail(format!("half an answer: {error:?}")))?;
+    let answer = Answer { status, headers, body };
+    let text = String::from_utf8_lossy(&answer.body);
+    let promised = Document::kept().judge(&hostile.method, url.path(), &answer);
+    prop_assert!(promised.is_ok(), "not as the document says: {promised:?}\n{}", answer.shown());
     prop_assert!(status < 500, "{} {}", status, text);
     if status >= 400 && hostile.method != Method::HEAD {
         prop_assert_eq!(kind.as_slice(), b"application/problem+json".as_slice(), "{} {}", status, text);

@@ -18,6 +18,7 @@ mod fuzz;
 mod home_model;
 mod lifecycle;
 mod live;
+mod openapi;
 mod operating;
 mod profiles;
 mod rate_limits;

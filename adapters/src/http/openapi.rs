@@ -196,7 +196,10 @@ pub fn responses(operation: &mut Operation) -> impl Iterator<Item = &mut Respons
 fn described(name: &str) -> Header {
     let (kind, description) = match name {
         "Consistency" => (Type::String, "`current`, or `behind`, to a request with a `Consistency-Token`."),
-        "Consistency-Token" => (Type::String, "Sent along with a query, makes its answer contain what was done."),
+        "Consistency-Token" => (
+            Type::String,
+            "Sent along with a query, makes its answer contain what was done. Absent where nothing ever was.",
+        ),
         "ETag" => (Type::String, "The version, in double quotes: what `If-Match` takes."),
         "Location" => (Type::String, "Where what was made can be read."),
         "RateLimit-Limit" => (Type::Integer, "How many such calls may be made in a minute, where they are limited."),

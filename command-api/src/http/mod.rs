@@ -96,7 +96,8 @@ pub fn document() -> OpenApi {
 /// the extractors that are parameters; `responses` lists the successes with their headers, then everything that it
 /// refuses, as `Refused<{ COMMAND | BODY | these(&[Code::NotFound]) }>`; `security` is `(())` for anybody. Bodies derive
 /// `ToSchema`. Then the handler goes into `routes!` here, those of one path together, and
-/// `hybrid-live openapi > schemas/openapi/hybrid-live.json` renews the document that is kept.
+/// `hybrid-live openapi > schemas/openapi/hybrid-live.json` renews the document that is kept. `tests/it/openapi.rs` asks
+/// how the new call is made well, and meets every refusal that it promises.
 fn calls() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(accounts::register))

@@ -82,7 +82,7 @@ struct SessionAnswer {
     tag = "sessions",
     request_body = LogIn,
     responses(
-        (status = 201, body = SessionAnswer, description = "The new session."),
+        (status = 201, body = SessionAnswer, description = "The new session.", headers(("Set-Cookie"))),
         Refused<{ BODY | these(&[Code::InvalidCredentials, Code::OriginMismatch, Code::Conflict]) }>,
     ),
     security(()),
@@ -115,7 +115,12 @@ pub(super) async fn log_in(
     tag = "sessions",
     request_body = Refresh,
     responses(
-        (status = 200, body = SessionAnswer, description = "The session with new tokens."),
+        (
+            status = 200,
+            body = SessionAnswer,
+            description = "The session with new tokens.",
+            headers(("Set-Cookie")),
+        ),
         Refused<{
             BODY | these(&[
                 Code::Unauthenticated,

@@ -27,7 +27,7 @@ struct Asset {
 }
 
 /// Put together once: the document takes some work.
-static DOCUMENT: LazyLock<Asset> = LazyLock::new(|| Asset::new(crate::openapi::text(), "application/json"));
+static DOCUMENT: LazyLock<Asset> = LazyLock::new(|| Asset::new(crate::openapi::compact(), "application/json"));
 static PAGE: LazyLock<Asset> =
     LazyLock::new(|| Asset::new(include_str!("reference/docs.html"), "text/html; charset=utf-8"));
 static START: LazyLock<Asset> =

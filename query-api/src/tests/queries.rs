@@ -199,14 +199,15 @@ async fn a_post_has_its_text_its_html_and_a_version() {
     assert_eq!(reply.body["stream_position"], json!(position));
     assert_eq!(reply.header("stream-position"), position);
 
-    for (tag, status) in [("\"1\"", 304), ("\"7\", W/\"1\"", 304), ("*", 304), ("\"2\"", 200), ("1", 200)] {
+    // The version of the text does not stand for the numbers: who has it is sent them all the same.
+    world.like(post, ada).await;
+    for tag in ["\"1\"", "W/\"1\"", "*"] {
         let reply = client.anonymous().with("if-none-match", tag).get(&path).await;
-        assert_eq!(reply.status.as_u16(), status, "{tag}");
-        assert_eq!(reply.header("etag"), "\"1\"");
-        assert_eq!(reply.text.is_empty(), status == 304, "{tag}");
+        assert_eq!((reply.status, reply.header("etag")), (StatusCode::OK, "\"1\""), "{tag}");
+        assert_eq!(reply.body["likes"], json!(2), "{tag}");
     }
     world.edit_post(post, ada, "new", Visibility::Public).await;
-    let reply = client.anonymous().with("if-none-match", "\"1\"").get(&path).await;
+    let reply = client.anonymous().get(&path).await;
     assert_eq!((reply.status.as_u16(), reply.header("etag"), &reply.body["markdown"]), (200, "\"2\"", &json!("new")));
     world.delete_post(post, ada).await;
     for client in [client.anonymous(), client.by(ada)] {

@@ -27,7 +27,9 @@ async fn the_document_is_sent_once_to_who_keeps_it() {
     let (status, headers, body) = get_with("/openapi.json", &[]).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(headers[header::CONTENT_TYPE], "application/json");
-    assert_eq!(body, crate::openapi::text());
+    let (served, kept) = (serde_json::from_slice(&body), serde_json::from_str(&crate::openapi::text()));
+    let (served, kept): (serde_json::Value, serde_json::Value) = (served.expect("JSON"), kept.expect("JSON"));
+    assert_eq!(served, kept);
     let etag = headers[header::ETAG].to_str().expect("text");
     let (status, headers, body) = get_with("/openapi.json", &[("if-none-match", etag)]).await;
     assert_eq!((status, body.len()), (StatusCode::NOT_MODIFIED, 0));
