@@ -2,7 +2,7 @@
 //!
 //! A profile is fed by many lanes: the account's own, one for each other person, one for each post. What an account
 //! shows is guarded by the sequence of its stream; each number by the rows that it counts, which the store changes
-//! together with it (C1, C2). So nothing has to be known here but what the names were before.
+//! together with it (C2, C4). So nothing has to be known here but what the names were before.
 
 use std::collections::HashMap;
 use std::sync::Arc;

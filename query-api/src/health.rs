@@ -73,6 +73,7 @@ struct DependencyReport {
 
 /// How a projection is.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ProjectionHealth)]
 struct ProjectionReport {
     name: String,
     /// `up` or `down`.

@@ -27,12 +27,12 @@ impl Person {
     }
 }
 
-/// One's own account.
+/// An account as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Account {
     /// The account.
     pub id: UserId,
-    /// Unique in the whole system.
+    /// Its name.
     pub username: Username,
     /// What the person wants to be called.
     pub display_name: DisplayName,

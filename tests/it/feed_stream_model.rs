@@ -18,6 +18,7 @@ use adapters::event_log::SqliteEventLog;
 use adapters::http::auth::AccessTokens;
 use adapters::http::clock;
 use adapters::http::cursor::Cursors;
+use adapters::http::trace;
 use adapters::live::{BroadcastLive, Channel, Live, Message, Subscription};
 use adapters::secrets::Secrets;
 use adapters::sqlite::{Database, Durability, READ_MODELS, TRUTH};
@@ -290,7 +291,7 @@ impl World {
             streams: 100,
             shutdown: self.shutdown.clone(),
         };
-        let router = query_api::router(self.ports.clone(), settings);
+        let router = query_api::router(self.ports.clone(), settings).layer(axum::middleware::from_fn(trace::layer));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let shutdown = self.shutdown.clone().cancelled_owned();

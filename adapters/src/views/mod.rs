@@ -364,7 +364,7 @@ pub trait Views: Send + Sync + 'static {
 
     /// Applies each change whose sequence is above that of its own row: the profile for names, the follow, the post.
     /// The numbers of a profile change with the follow or post that they count and at no other time, whatever is
-    /// written again, in whichever order lanes come (C1, C2). In SQLite all is one transaction.
+    /// written again, in whichever order lanes come (C2, C4). In SQLite all is one transaction.
     async fn write_profiles(&self, generation: Generation, changes: Vec<ProfileChange>) -> Result<(), StoreError>;
 
     /// People, in the order asked for; `None` where there is no row.

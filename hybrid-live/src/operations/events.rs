@@ -80,25 +80,38 @@ pub(crate) struct EventLine {
     pub(crate) unreadable: Option<String>,
     /// The event, in CloudEvents' structured form.
     #[serde(flatten)]
+    #[schema(value_type = CloudEvent)]
     pub(crate) event: Option<CloudEvent>,
 }
 
-/// CloudEvents' structured form, also of events whose type is unknown here.
+/// CloudEvents' structured form, also of events whose type is unknown here. In the document no member is required: of a
+/// damaged record there is none.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct CloudEvent {
+    #[schema(required = false)]
     specversion: &'static str,
+    #[schema(required = false)]
     id: EventId,
+    #[schema(required = false)]
     source: &'static str,
     #[serde(rename = "type")]
+    #[schema(required = false)]
     kind: String,
+    #[schema(required = false)]
     subject: String,
+    #[schema(required = false)]
     time: Timestamp,
+    #[schema(required = false)]
     dataschema: String,
+    #[schema(required = false)]
     sequence: u64,
+    #[schema(required = false)]
     actor: UserId,
+    #[schema(required = false)]
     correlationid: CorrelationId,
     #[serde(skip_serializing_if = "Option::is_none")]
     causationid: Option<EventId>,
+    #[schema(required = false)]
     data: Value,
 }
 

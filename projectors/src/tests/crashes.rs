@@ -62,6 +62,7 @@ async fn request(world: &World, order: LaneOrder) -> RequestId {
     asked.unwrap().expect("the lane is parked")
 }
 
+/// P5
 #[tokio::test]
 async fn an_event_that_ends_the_process_is_parked_and_no_other() {
     let directory = tempfile::tempdir().unwrap();
@@ -161,7 +162,7 @@ async fn only_ends_with_something_to_do_are_counted() {
     runtime.stop().await;
 }
 
-/// Who is innocent must not be taken for the culprit, so nobody else applies anything while a range runs alone.
+/// P5: who is innocent must not be taken for the culprit, so nobody else applies anything while a range runs alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_suspected_runs_alone() {
     let world = World::new(PARTITIONS).await;

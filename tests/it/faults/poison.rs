@@ -262,7 +262,7 @@ async fn an_operator_retries_a_lane_while_the_server_runs() {
     let _ = story.server.run(&["projections", "resume", "engagement"]).await.expect(0);
 
     mend_beside(&story, &event);
-    for projection in ["engagement", "timelines"] {
+    for projection in ["engagement", "timelines", "profiles"] {
         let letters = story.server.run(&["dead-letters", "list", "--json"]).await.expect(0);
         if letters.text.contains(&format!("\"{projection}\"")) {
             let drained = story.server.run(&["dead-letters", "retry", projection, lane]).await.expect(0);
@@ -312,7 +312,7 @@ async fn a_lane_is_dropped_where_no_server_runs() {
     until_parked(&story.server, &event.lane).await;
     assert!(story.server.terminate().await.success());
     let letters = story.server.run(&["dead-letters", "list", "--json"]).await.expect(0).text;
-    for projection in ["engagement", "timelines"] {
+    for projection in ["engagement", "timelines", "profiles"] {
         if letters.contains(&format!("\"{projection}\"")) {
             let all = ["dead-letters", "drop", projection, &event.lane, "--all"];
             let dropped = story.server.run(&all).await.expect(0);

@@ -1,6 +1,6 @@
 //! Everything that people can do, in random order, from many clients at once, while the server is killed and
 //! restarted under them. Then the judge: `verify` finds no difference, and every number that a profile shows is the
-//! length of the list that it counts.
+//! length of the list that it counts (C4).
 //!
 //! Two hundred thousand operations under `HYBRID_LIVE_TEST_LONG`, a tenth of that otherwise.
 

@@ -257,6 +257,7 @@ fn deliveries(
     batches
 }
 
+/// C2, C4
 pub(crate) async fn numbers_are_those_of_the_model_whatever_is_repeated(views: &dyn Views) {
     let index = any::<prop::sample::Index>;
     let strategy = (lanes(), vec(index(), 1..40), vec(1..5usize, 1..10), vec((index(), index()), 0..8));

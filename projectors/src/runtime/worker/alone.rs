@@ -1,6 +1,6 @@
 //! Finding the event that ends the whole process: what follows a checkpoint after which processes have ended too often
 //! is run alone, in ranges that are halved with each further end. Only an event that did not come to an end several
-//! times while it ran alone is parked; whoever merely ran beside it comes through in one piece.
+//! times while it ran alone is parked (P5); whoever merely ran beside it comes through in one piece.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
