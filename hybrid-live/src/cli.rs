@@ -356,6 +356,7 @@ mod tests {
     fn projections_are_called_here_as_everywhere() {
         assert_eq!(Projection::Timelines.name(), projectors::Timelines::NAME);
         assert_eq!(Projection::Engagement.name(), projectors::Engagement::NAME);
+        assert_eq!(Projection::Profiles.name(), projectors::Profiles::NAME);
     }
 
     #[test]

@@ -29,7 +29,10 @@ const READS: Reads = &[TIMELINES_OF_RELATIONS, PROFILES_OF_USERS];
     path = "/v1/me",
     operation_id = "me",
     tag = "users",
-    params(ConsistencyToken),
+    params(
+        ConsistencyToken,
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of what the client has."),
+    ),
     responses(
         (status = 200, body = Account, description = "Oneself.", headers(("ETag"), ("Consistency"))),
         (status = 304, description = "`If-None-Match` names the present version.", headers(("ETag"), ("Consistency"))),

@@ -22,6 +22,7 @@ mod openapi;
 mod operating;
 mod profiles;
 mod rate_limits;
+mod reference;
 mod sessions;
 mod tour;
 

@@ -3,7 +3,7 @@
 use adapters::http::auth::Actor;
 use adapters::http::clock::{entropy, now};
 use adapters::http::extract::{Body, BodyWithBytes};
-use adapters::http::openapi::{BODY, COMMAND, EDIT, REPEATABLE, Refused, these};
+use adapters::http::openapi::{BODY, COMMAND, REPEATABLE, Refused, these};
 use adapters::http::problem::{Code, Problem};
 use axum::extract::State;
 use axum::response::Response;
@@ -93,7 +93,7 @@ pub(super) async fn register(
     request_body = Edited,
     responses(
         (status = 200, body = Account, description = "The account as it is now.", headers(("ETag"), ("Consistency-Token"))),
-        Refused<{ COMMAND | BODY | EDIT }>,
+        Refused<{ COMMAND | BODY | these(&[Code::NotFound, Code::Stale, Code::PreconditionRequired]) }>,
     ),
     security(("bearer" = []), ("cookie" = [])),
 )]

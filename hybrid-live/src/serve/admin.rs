@@ -174,7 +174,7 @@ async fn projection(State(admins): State<Admins>, _: Admin, Names([name]): Names
     params(("name" = String, Path, description = "The projection.")),
     responses(
         (status = 204, description = "It is to rest."),
-        Refused<{ ADMIN | COMMAND | these(&[Code::NotFound]) }>,
+        Refused<{ ADMIN | these(&[Code::OriginMismatch, Code::NotFound]) }>,
     ),
     security(("bearer" = []), ("cookie" = [])),
 )]
@@ -192,7 +192,7 @@ async fn pause(State(admins): State<Admins>, _: Admin, Names([name]): Names<1>, 
     params(("name" = String, Path, description = "The projection.")),
     responses(
         (status = 204, description = "It is to go on."),
-        Refused<{ ADMIN | COMMAND | these(&[Code::NotFound]) }>,
+        Refused<{ ADMIN | these(&[Code::OriginMismatch, Code::NotFound]) }>,
     ),
     security(("bearer" = []), ("cookie" = [])),
 )]
