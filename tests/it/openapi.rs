@@ -259,8 +259,10 @@ impl Town {
                 let request = Good { body: None, ..good }.header("content-type", "application/json").request();
                 Client::send(request.body("{")).await.status
             }
+            // Nobody reads it to its end, so nothing else can come over the same connection.
             "body_too_large" => {
-                let request = Good { body: None, ..good }.header("content-type", "application/json").request();
+                let good = good.header("connection", "close").header("content-type", "application/json");
+                let request = Good { body: None, ..good }.request();
                 Client::send(request.body(" ".repeat(300 * 1024))).await.status
             }
             "unsupported_media_type" => {
@@ -337,10 +339,13 @@ impl Town {
 async fn park(server: &Server, ada: &Person) -> Vec<EventRow> {
     let mut tokens = Tokens::default();
     let _ = ada.client.put(PAUSE).await.expect(204);
+    // What the admins' calls show is the order; readiness shows what the workers do.
     eventually("the projection rests", async || {
-        let report = ada.client.get("/v1/admin/projections/engagement").await.expect(200).json();
-        let mut partitions = report["partitions"].as_array().expect("partitions").iter();
-        if partitions.all(|partition| partition["state"] == "paused") { Ok(()) } else { Err(report.to_string()) }
+        let ready = ada.client.get("/health/ready").await.expect(200).json();
+        let mut projections = ready["projections"].as_array().expect("projections").iter();
+        let engagement = projections.find(|one| one["name"] == "engagement").expect("the projection");
+        let mut partitions = engagement["detail"].as_array().expect("partitions").iter();
+        if partitions.all(|partition| partition["state"] == "paused") { Ok(()) } else { Err(ready.to_string()) }
     })
     .await;
     let post = ada.publish("nobody can read what is said of it", &mut tokens).await.id;

@@ -282,10 +282,16 @@ async fn metrics_keep_to_the_conventions() {
     let post = ada.publish("count me", &mut tokens).await;
     let _ = ada.feed(20, &tokens).await;
     let _watching = harness::Watching::post(&ada.client, &post.id, None).await;
+    let _watching_feed = harness::Watching::feed(&ada.client, Some("nowhere")).await;
     let text = eventually("all that is looked at now and then is there", async || {
         let answer = server.client().get("/metrics").await.expect(200);
         let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let wanted = ["hybrid_live_log_head", "hybrid_live_streams_open", "hybrid_live_outbox_waiting_streams"];
+        let wanted = [
+            "hybrid_live_log_head",
+            "hybrid_live_streams_open 2",
+            "hybrid_live_stream_resets_total",
+            "hybrid_live_outbox_waiting_streams",
+        ];
         if wanted.iter().all(|name| text.contains(name)) { Ok(text) } else { Err(text) }
     })
     .await;

@@ -166,7 +166,7 @@ impl FeedClient {
         };
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT_EVERY, HEARTBEAT_EVERY);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        metrics::gauge!("streams_open").increment(1);
+        metrics::gauge!("hybrid_live_streams_open").increment(1);
         let mut client = Self {
             hot: streams.hot.listener(),
             streams,
@@ -386,7 +386,7 @@ impl FeedClient {
 
     fn reset(&mut self, reset: Reset) -> Bytes {
         self.is_full = false;
-        metrics::counter!("stream_resets_total", "reason" => reset.reason()).increment(1);
+        metrics::counter!("hybrid_live_stream_resets_total", "reason" => reset.reason()).increment(1);
         let told = Told::Reset { reason: reset.reason() };
         // With an id, so that the client does not come back with the one that was of no use.
         event(told.name(), Some(&self.id()), &told.data())
@@ -395,7 +395,7 @@ impl FeedClient {
 
 impl Drop for FeedClient {
     fn drop(&mut self) {
-        metrics::gauge!("streams_open").decrement(1);
+        metrics::gauge!("hybrid_live_streams_open").decrement(1);
     }
 }
 
