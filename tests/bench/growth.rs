@@ -48,12 +48,12 @@ pub(crate) async fn measure(sizes: Sizes) {
     let began = Instant::now();
     let mut large = Town::new(scale(sizes.posts[1])).await;
     let seeded = began.elapsed();
-    let events = large.events();
 
     let starts = starts(&mut small, &mut large, sizes).await;
     let feeds = feeds(&small, &large, sizes).await;
     let [likes, follows] = crowds(&large, sizes).await;
     large.judge().await;
+    let events = large.events();
     let memory = load::resident_memory(large.server.process_id()) as f64 / f64::from(1 << 20);
 
     print(&[starts, feeds, likes, follows], memory, events, seeded, sizes);
