@@ -1,6 +1,7 @@
 //! What can go wrong with a store, as far as callers must tell it apart.
 
-/// A store's failure. Callers retry [`StoreError::Unavailable`], never the others.
+/// A store's failure. Requests are told to come again after [`StoreError::Unavailable`] alone; a projection, which has
+/// nobody to tell, tries again after [`StoreError::Damaged`], too, until an operator has mended it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Not now: the server is gone, the disk is full, the file is locked. The same call may succeed later, and the

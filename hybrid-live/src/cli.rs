@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use command_api::auth::roles::Role;
-use domain::Timestamp;
+use domain::{StreamId, Timestamp};
 
 use crate::config::{Flags, LogFlags, LogFormat};
 use crate::operations::events::Start;
@@ -99,7 +99,7 @@ pub(crate) struct EventsArgs {
     pub(crate) types: Vec<String>,
     /// Only events of this stream, such as `post-0191…`; may be repeated
     #[arg(long = "stream", value_name = "STREAM")]
-    pub(crate) streams: Vec<String>,
+    pub(crate) streams: Vec<StreamId>,
     /// Only events of this topic; may be repeated
     #[arg(long = "topic", value_name = "TOPIC")]
     pub(crate) topics: Vec<Topic>,
@@ -122,7 +122,7 @@ pub(crate) struct EventsArgs {
 pub(crate) enum Topic {
     /// Posts, comments and likes
     Posts,
-    /// Who follows or blocks whom
+    /// Who follows, blocks or mutes whom
     Relations,
     /// Accounts
     Users,
@@ -376,6 +376,7 @@ mod tests {
             ("seed --users 3", "--posts"),
             ("seed --users 0 --posts 1", "--users"),
             ("seed --users 1 --posts 1 --until yesterday", "--until"),
+            ("events --stream user-xyz", "--stream"),
             ("import outbox.json", "--as"),
             ("verify homes", "timelines"),
             ("--listen localhost", "--listen"),

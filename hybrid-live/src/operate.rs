@@ -50,6 +50,7 @@ pub(crate) async fn events(config: &Config, args: EventsArgs) -> Result<(), Fail
     let (_opened, operations) = open(config).await?;
     let (log, codec) = operations.log();
     let EventsArgs { types, streams, topics, from, limit, follow, reveal } = args;
+    let streams = streams.iter().map(ToString::to_string).collect();
     let filter = Filter { types, streams, topics: topics.into_iter().map(Into::into).collect() };
     let from = from.unwrap_or(Start::Beginning);
     let mut reader = Reader::new(log, filter, &from).map_err(Failure::cannot_run)?;

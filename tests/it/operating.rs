@@ -65,6 +65,8 @@ async fn a_paused_projection_rests_in_every_process_until_it_is_resumed() {
     assert_eq!(states["timelines"], ("paused", true));
     assert_eq!(states["engagement"].0, "running", "nothing else rests");
     let _ = server.client().get("/health/ready").await.expect(200);
+    let refused = server.run(&["verify"]).await.expect(2);
+    assert!(refused.text.contains("projections resume timelines"), "{}", refused.text);
 
     // A pause outlasts the process.
     assert!(server.terminate().await.success());

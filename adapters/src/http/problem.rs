@@ -278,6 +278,10 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             set(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if self.code == Code::BodyTooLarge {
+            // What is left of the body is not read, so nothing can follow it on this connection.
+            set(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if status == StatusCode::UNAUTHORIZED {
             set(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

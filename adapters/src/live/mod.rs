@@ -117,14 +117,15 @@ pub enum Delivery {
 /// An open subscription; dropping it ends it.
 #[async_trait]
 pub trait Subscription: Send {
-    /// The next delivery; `None` when the port has shut down.
+    /// The next delivery; `None`, again and again, once the port has shut down and what waited has been given out. Safe
+    /// to cancel: a call that is dropped takes nothing along.
     async fn next(&mut self) -> Option<Delivery>;
 }
 
 /// Publish and subscribe.
 ///
 /// Invariant: whoever has subscribed (the call has returned) gets every message published afterwards, or
-/// [`Delivery::Lost`] in its place.
+/// [`Delivery::Lost`] in its place. Of what a slow subscriber misses, the oldest goes; the newest always arrives.
 #[async_trait]
 pub trait Live: Send + Sync + 'static {
     /// Tells whoever listens now.

@@ -183,16 +183,18 @@ impl Projections {
     }
 
     async fn expect_running(&self, stores: &Stores) -> Result<(), Failure> {
+        // Whoever runs it: paused, it passes nothing.
+        let paused = stores.checkpoints.orders().borrow().paused.clone();
+        if let Some(compared) = self.compared.iter().find(|compared| paused.contains_key(compared.build.projection)) {
+            let name = compared.build.projection;
+            return Err(Failure::cannot_run(format!(
+                "the projection {name} is paused: `hybrid-live projections resume {name}`"
+            )));
+        }
         let Some((runtime, _)) = &self.own else { return Ok(()) };
         let statuses = runtime.status().await.map_err(|error| Failure::cannot_run(error.to_string()))?;
         for status in statuses {
             let is_compared = self.compared.iter().any(|compared| compared.build.projection == status.projection);
-            if is_compared && status.state == State::Paused {
-                return Err(Failure::cannot_run(format!(
-                    "the projection {} is paused: `hybrid-live projections resume {}`",
-                    status.projection, status.projection
-                )));
-            }
             if let (State::Faulted(reason), true) = (&status.state, is_compared) {
                 let Partition { topic, number } = status.partition;
                 let log = stores.event_log.id();

@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::body::Body as Bytes;
 use axum::extract::DefaultBodyLimit;
+use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use domain::PostId;
 use domain::text::Title;
@@ -12,7 +13,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use crate::http::extract::{BODY_LIMIT, Body, Id, Params};
-use crate::http::problem::{no_such_method, no_such_path};
+use crate::http::problem::{Code, Problem, no_such_method, no_such_path};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,6 +127,8 @@ async fn other_content_types_are_415() {
 async fn a_body_above_the_limit_is_413() {
     let body = format!(r#"{{"count": 3{}}}"#, " ".repeat(BODY_LIMIT));
     assert_eq!(refused(json(body)).await, (413, "body_too_large".to_owned(), None));
+    let answer = Problem::from(Code::BodyTooLarge).into_response();
+    assert_eq!(answer.headers()["connection"], "close", "the rest of the body is not read");
     let body = format!(r#"{{"count": 3{}}}"#, " ".repeat(BODY_LIMIT - 12));
     assert_eq!(send(json(body)).await.0, StatusCode::OK, "exactly at the limit");
 }
