@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, Row};
 
+use crate::condition::eventually;
+
 /// A server's files.
 #[derive(Clone, Debug)]
 pub struct TruthFiles {
@@ -84,6 +86,18 @@ impl TruthFiles {
             revisions: number(&content, "SELECT coalesce(sum(revision), 0) FROM documents"),
             usernames: number(&content, "SELECT count(*) FROM usernames"),
         }
+    }
+
+    /// The same, once nothing waits for the log any more: until then, what is there still moves without any command.
+    ///
+    /// # Panics
+    /// When it never is so.
+    pub async fn settled(&self) -> Heads {
+        eventually("the outbox is empty", async || match self.heads() {
+            heads if heads.outbox == 0 => Ok(heads),
+            heads => Err(format!("{} events wait", heads.outbox)),
+        })
+        .await
     }
 
     /// The log's events whose type is `kind`, or all, in the order of their places.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::{Server, Setup, Stores, Tokens, TruthFiles, eventually, walk};
+use harness::{Server, Setup, Stores, Tokens, TruthFiles, walk};
 use serde_json::json;
 
 fn setup() -> Setup {
@@ -63,11 +63,7 @@ async fn commands_are_accepted_while_the_log_is_down_and_arrive_after_a_kill() {
     assert_eq!((comments.len(), &comments[0]["text"], &comments[0]["version"]), (1, &json!("first"), &json!(2)));
     let whole = ada.client.get(&format!("/v1/posts/{}", post.id)).await.expect(200).json();
     assert_eq!((&whole["likes"], &whole["liked_by_me"]), (&json!(1), &json!(true)));
-    eventually("the outbox is empty", async || match files.heads().outbox {
-        0 => Ok(()),
-        waiting => Err(format!("{waiting} events wait")),
-    })
-    .await;
+    files.settled().await;
     assert_in_order(&files);
     server.verify().await;
     assert!(server.terminate().await.success());

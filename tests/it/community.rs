@@ -137,7 +137,7 @@ async fn thousands_of_imported_posts_are_in_followers_feeds_to_the_end() {
     // While the server runs.
     let said = server.run(&["import", file, "--as", "ada"]).await.expect(0);
     assert!(said.text.contains(&POSTS.to_string()), "it says how many: {}", said.text);
-    let heads = server.files().heads();
+    let heads = server.files().settled().await;
     assert_eq!(server.files().events(Some("post.published")).len(), POSTS + 1);
     eventually("the import is in the feed", async || {
         let last = &expected[POSTS - 1].1;
@@ -200,11 +200,7 @@ async fn an_import_or_a_seed_that_is_killed_goes_on_where_it_was() {
     }
     println!("killed with {} of {POSTS} posts imported", published(&server));
     let _ = server.run(&import).await.expect(0);
-    eventually("the outbox is empty", async || match server.files().heads().outbox {
-        0 => Ok(()),
-        waiting => Err(format!("{waiting} events wait")),
-    })
-    .await;
+    server.files().settled().await;
     assert_eq!(published(&server), POSTS);
     server.verify().await;
 

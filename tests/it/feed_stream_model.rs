@@ -417,7 +417,9 @@ impl World {
             69 => self.relate(one, other, relation::Command::Unblock).await,
             // The projections die where they stand and start again: what they were at comes again.
             70 => {
-                self.runtime = None;
+                if let Some(runtime) = self.runtime.take() {
+                    runtime.kill().await;
+                }
                 self.start().await;
             }
             71..90 => {

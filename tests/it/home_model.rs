@@ -261,7 +261,9 @@ impl World {
             Step::Unmute(from, to) => self.relate(from, to, relation::Command::Unmute).await,
             Step::Restart => {
                 // Not stopped: dropped in the middle of whatever it does.
-                self.runtime = None;
+                if let Some(runtime) = self.runtime.take() {
+                    runtime.kill().await;
+                }
                 self.start().await;
             }
             Step::Fail(times) => self.failures.store(u32::from(times), Ordering::SeqCst),
@@ -378,6 +380,11 @@ impl World {
                 }
                 let passed = progress.wait_for(|progress| progress.has_passed(Timelines::NAME, partition, head));
                 let passed = tokio::time::timeout(Duration::from_secs(60), passed).await;
+                if passed.is_err()
+                    && let Some(runtime) = &self.runtime
+                {
+                    panic!("does not catch up: {:#?}", runtime.status().await);
+                }
                 passed.expect("catches up").expect("the checkpoints live");
             }
         }

@@ -85,7 +85,7 @@ async fn a_command_too_many_has_no_effect_and_reading_goes_on() {
         let answer = ada.client.post("/v1/posts", &json!({ "markdown": "a post" })).await.expect(201);
         assert_eq!((number(&answer, "ratelimit-limit"), number(&answer, "ratelimit-remaining")), (2, left));
     }
-    let heads = server.files().heads();
+    let heads = server.files().settled().await;
     let refused = ada.client.post("/v1/posts", &json!({ "markdown": "one too many" })).await.expect(429);
     assert_eq!(refused.problem().code, "rate_limited");
     assert_eq!(server.files().heads(), heads);

@@ -187,7 +187,7 @@ async fn the_page_logs_in_by_cookie_and_other_sites_cannot_use_it() {
     let me = browser.send(Method::GET, "/v1/me", None, None).await.expect(200);
     assert_eq!(me.json()["id"], ada.id);
     let follow = format!("/v1/users/{}/follow", ben.id);
-    let before = server.files().heads();
+    let before = server.files().settled().await;
     let elsewhere =
         ["https://evil.example", "null", "http://127.0.0.1", "http://127.0.0.1:1", "", &format!("{ours}.evil.example")];
     for origin in elsewhere.into_iter().map(Some).chain([None]) {

@@ -194,6 +194,13 @@ impl Runtime {
         Ok(recorded.map_or(0, |time| (clock::now().as_millis() - time.as_millis()).max(0)))
     }
 
+    /// Ends all workers where they stand, as the death of their process would: when this returns, none of them does
+    /// anything any more. Dropping the runtime does not wait for that, and a worker that is just taking its partition
+    /// could then take it from a successor.
+    pub async fn kill(mut self) {
+        self.workers.shutdown().await;
+    }
+
     /// Stops all workers after the batches that they are at.
     pub async fn stop(mut self) {
         self.stop.cancel();

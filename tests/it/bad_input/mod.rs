@@ -214,7 +214,7 @@ impl House {
 
     /// Sends each and compares, and looks into the files that nothing was written.
     async fn refuse(&self, cases: Vec<Case>) {
-        let before = self.server.files().heads();
+        let before = self.server.files().settled().await;
         for case in cases {
             let answer = self.send(&case).await;
             let what = format!("{} {}: {}", case.method, case.path, case.what);

@@ -8,7 +8,7 @@ use super::House;
 #[tokio::test]
 async fn what_is_not_http() {
     let house = House::new().await;
-    let before = house.server.files().heads();
+    let before = house.server.files().settled().await;
     let post = "POST /v1/accounts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
     let long = format!("GET /v1/feed HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "x".repeat(2_000_000));
     let path = format!("GET /v1/{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(100_000));

@@ -208,11 +208,7 @@ async fn every_effect_is_there_once(server: &Server, town: &Town, given: &HashMa
         distinct.len()
     };
     // Unpublished events are on their way where content and log are apart.
-    eventually("the outbox is empty", async || match server.files().heads().outbox {
-        0 => Ok(()),
-        waiting => Err(format!("{waiting} events wait")),
-    })
-    .await;
+    server.files().settled().await;
     assert_eq!(logged("post.published"), POSTS + wished(|wish| matches!(wish, Wish::Publish(_))), "W1, W4");
     assert_eq!(logged("comment.added"), wished(|wish| matches!(wish, Wish::Comment(..))), "W1, W4");
     assert_eq!(logged("reaction.liked"), wished(|wish| matches!(wish, Wish::Like(_))), "W1");
