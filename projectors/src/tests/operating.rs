@@ -44,8 +44,13 @@ async fn a_paused_projection_applies_nothing_and_goes_on_where_it_was() {
     let runtime = world.start(&probe).await;
     until(&runtime, |state| *state == State::Paused).await;
     assert_eq!(probe.of(post(1)), [1, 2, 3]);
-    let states = world.checkpoints.states(World::build()).await.unwrap();
-    assert_eq!(states[0].1.activity, Activity::Paused, "other processes can see it");
+    // Stored right after it is shown.
+    let stored = async {
+        while world.checkpoints.states(World::build()).await.unwrap()[0].1.activity != Activity::Paused {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(FOREVER, stored).await.expect("other processes can see it");
 
     pause(&world, false).await;
     world.caught_up().await;
