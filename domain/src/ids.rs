@@ -53,6 +53,18 @@ macro_rules! id {
                 Self(Uuid::from_bytes(bytes))
             }
 
+            /// The id next below, for what excludes its ends; the least is its own.
+            #[must_use]
+            pub fn just_below(self) -> Self {
+                Self(Uuid::from_u128(self.0.as_u128().saturating_sub(1)))
+            }
+
+            /// The id next above, for what excludes its ends; the greatest is its own.
+            #[must_use]
+            pub fn just_above(self) -> Self {
+                Self(Uuid::from_u128(self.0.as_u128().saturating_add(1)))
+            }
+
             /// From the sixteen bytes that [`Self::as_bytes`] gave.
             ///
             /// # Errors

@@ -6,6 +6,7 @@ use adapters::content::Content;
 use adapters::views::{RelationView, Views};
 use domain::post::{Post, Text, Visibility};
 use domain::{PostId, StreamId, Timestamp, UserId};
+use serde::de::DeserializeOwned;
 
 /// Whether someone who is `relation` to the author may read what the author shows to `visibility`.
 fn may_read(visibility: Visibility, relation: RelationView) -> bool {
@@ -80,6 +81,18 @@ impl Found {
     }
 }
 
+/// The state of a stream in the truth, and its version; `None` where there is no document.
+pub(crate) async fn state<A: DeserializeOwned>(
+    content: &dyn Content,
+    stream: StreamId,
+) -> Result<Option<(A, u64)>, StoreError> {
+    let Some(stored) = content.states(&[stream]).await?.into_iter().next().flatten() else { return Ok(None) };
+    // Without what serde quotes: states hold what people wrote.
+    let unreadable = |error: serde_json::Error| format!("{stream} is not readable ({:?})", error.classify());
+    let state = serde_json::from_str(&stored.state).map_err(|error| StoreError::Damaged(unreadable(error)))?;
+    Ok(Some((state, stored.sequence)))
+}
+
 /// Looks a post up for a viewer.
 pub(crate) async fn find_post(
     content: &dyn Content,
@@ -88,17 +101,14 @@ pub(crate) async fn find_post(
     viewer: Option<UserId>,
     post: PostId,
 ) -> Result<Found, StoreError> {
-    let stored = content.states(&[StreamId::Post(post)]).await?.into_iter().next().flatten();
-    let Some(stored) = stored else { return Ok(Found::Nothing) };
-    let state = serde_json::from_str(&stored.state)
-        .map_err(|error| StoreError::Damaged(format!("state of post {post}: {error}")))?;
+    let Some((state, version)) = state(content, StreamId::Post(post)).await? else { return Ok(Found::Nothing) };
     match state {
         Post::Absent => Ok(Found::Nothing),
         Post::Published { author, visibility, text, edited_at } => {
             if !may_see(views, generation, viewer, author, visibility).await? {
                 return Ok(Found::Nothing);
             }
-            Ok(Found::Post(VisiblePost { author, visibility, text, edited_at, version: stored.sequence }))
+            Ok(Found::Post(VisiblePost { author, visibility, text, edited_at, version }))
         }
         Post::Deleted { author } => {
             // Who could see it is no longer known; those whom a block keeps apart learn nothing.

@@ -1,6 +1,5 @@
 //! One comment.
 
-use adapters::StoreError;
 use adapters::checkpoints::TIMELINES;
 use adapters::http::auth::Viewer;
 use adapters::http::extract::Id;
@@ -12,7 +11,7 @@ use domain::comment::Comment;
 use domain::{CommentId, StreamId, UserId};
 use http::{HeaderMap, header};
 
-use crate::access::relation;
+use crate::access::{relation, state};
 use crate::api::{Api, Reads, TIMELINES_OF_RELATIONS};
 use crate::hydrate::People;
 use crate::items::CommentItem;
@@ -68,11 +67,8 @@ pub(crate) async fn visible_comment(
     viewer: Option<UserId>,
     comment: CommentId,
 ) -> Result<(Comment, u64), Problem> {
-    let stream = StreamId::Comment(comment);
-    let stored = api.ports.content.states(&[stream]).await?.into_iter().next().flatten().ok_or(Code::NotFound)?;
-    // Without what serde quotes: the state holds what somebody wrote.
-    let unreadable = |error: serde_json::Error| format!("{stream} is not readable ({:?})", error.classify());
-    let state = serde_json::from_str(&stored.state).map_err(|error| StoreError::Damaged(unreadable(error)))?;
+    let found = state(api.ports.content.as_ref(), StreamId::Comment(comment)).await?;
+    let (state, version) = found.ok_or(Code::NotFound)?;
     let Comment::Added { post, author, .. } = &state else { return Err(Code::NotFound.into()) };
     visible(api, viewer, *post).await?;
     if viewer.is_some() && viewer != Some(*author) {
@@ -81,5 +77,5 @@ pub(crate) async fn visible_comment(
             return Err(Code::NotFound.into());
         }
     }
-    Ok((state, stored.sequence))
+    Ok((state, version))
 }

@@ -159,14 +159,18 @@ impl Question<'_> {
         published.sequence = Some(1);
         published.position = row.map(|row| self.position(row.offset).to_string());
         let mut rules = vec![published];
-        if author == viewer {
+        let belongs = if author == viewer {
             rules.push(Rule::new(RuleName::Followed, true, "you wrote it"));
+            true
         } else {
-            rules.extend(self.related(author).await?);
-        }
+            let related = self.related(author).await?;
+            let follows = related[0].passed;
+            rules.extend(related);
+            follows
+        };
         rules.push(self.projected(row).await?);
         if row.is_some() {
-            rules.push(self.listed(author).await?);
+            rules.push(self.listed(author, belongs).await?);
         }
         Ok((Some(author), rules))
     }
@@ -178,8 +182,7 @@ impl Question<'_> {
         let follows = is_read(&RelationView { muting: false, ..relation });
         let detail = if follows { "you follow its author" } else { "you do not follow its author" };
         let mut followed = Rule::new(RuleName::Followed, follows, detail);
-        let before = UserId::from_bytes(below(*author.as_bytes()));
-        let edges = ports.views.scan_edges(generation, Some((viewer, before)), 1).await?;
+        let edges = ports.views.scan_edges(generation, Some((viewer, author.just_below())), 1).await?;
         if let Some(edge) = edges.first().filter(|edge| edge.from == viewer && edge.to == author) {
             followed.stream = Some(StreamId::relation(viewer, author));
             followed.sequence = Some(edge.sequence);
@@ -214,11 +217,10 @@ impl Question<'_> {
         Ok(rule)
     }
 
-    /// The home before the hot authors, as pages read them (T4).
-    async fn listed(&self, author: UserId) -> Result<Rule, StoreError> {
+    /// The home before the hot authors, as pages read them (T4). `belongs`: the viewer wrote it, or follows its author.
+    async fn listed(&self, author: UserId, belongs: bool) -> Result<Rule, StoreError> {
         let Self { ports, generation, viewer, post } = *self;
-        let span =
-            Span { above: PostId::from_bytes(below(*post.as_bytes())), below: PostId::MAX, order: Order::OldestFirst };
+        let span = Span { above: post.just_below(), below: PostId::MAX, order: Order::OldestFirst };
         let home = ports.timelines.home(generation, viewer, span, 1).await?;
         let is_stored = home.entries.first().is_some_and(|entry| entry.post == post);
         let (passed, detail) = if is_stored {
@@ -227,8 +229,7 @@ impl Question<'_> {
             (true, "it is older than what is stored of your feed, and merged from its author's posts")
         } else if !ports.views.hot(generation, &[author]).await?.is_empty() {
             (true, "its author has many followers: it is merged from their posts")
-        } else if author == viewer || relation(ports.views.as_ref(), generation, Some(viewer), author).await?.following
-        {
+        } else if belongs {
             (false, "it is on its way into your feed")
         } else {
             (false, "it was not put into your feed")
@@ -238,7 +239,7 @@ impl Question<'_> {
 
     /// The post in its author's timeline, if the projection has come to it.
     async fn author_row(&self, author: UserId) -> Result<Option<AuthorEntry>, StoreError> {
-        let after = (author, PostId::from_bytes(below(*self.post.as_bytes())));
+        let after = (author, self.post.just_below());
         let rows = self.ports.timelines.scan_authors(self.generation, Some(after), 1).await?;
         Ok(rows.into_iter().find(|row| row.author == author && row.post == self.post && !row.deleted))
     }
@@ -251,8 +252,3 @@ impl Question<'_> {
 }
 
 const UNKNOWN: &str = "there is no such post, or none for you to see";
-
-/// The id before: scans and spans exclude where they begin.
-fn below(id: [u8; 16]) -> [u8; 16] {
-    u128::from_be_bytes(id).saturating_sub(1).to_be_bytes()
-}

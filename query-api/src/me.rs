@@ -1,6 +1,5 @@
 //! `GET /v1/me`: who is asking; and whom they have blocked and muted.
 
-use adapters::StoreError;
 use adapters::checkpoints::{PROFILES, TIMELINES};
 use adapters::http::auth::Actor;
 use adapters::http::conditional::unless_known;
@@ -14,6 +13,7 @@ use domain::user::User;
 use domain::{StreamId, UserId};
 use http::{HeaderMap, HeaderValue};
 
+use crate::access::state;
 use crate::api::{Api, PROFILES_OF_USERS, Reads, TIMELINES_OF_RELATIONS};
 use crate::items::{Account, ListPage, Person, RelatedPerson};
 use crate::lists::NewestFirst;
@@ -42,13 +42,10 @@ const READS: Reads = &[TIMELINES_OF_RELATIONS, PROFILES_OF_USERS];
 )]
 pub(crate) async fn me(State(api): State<Api>, actor: Actor, headers: HeaderMap) -> Result<Response, Problem> {
     let consistency = api.wait(&headers, &[]).await?;
-    let stream = StreamId::User(actor.user);
-    let stored = api.ports.content.states(&[stream]).await?.into_iter().next().flatten().ok_or(Code::NotFound)?;
-    // Without what serde quotes: the state holds what the person wrote.
-    let unreadable = |error: serde_json::Error| format!("{stream} is not readable ({:?})", error.classify());
-    let state = serde_json::from_str(&stored.state).map_err(|error| StoreError::Damaged(unreadable(error)))?;
+    let found = state(api.ports.content.as_ref(), StreamId::User(actor.user)).await?;
+    let (state, version) = found.ok_or(Code::NotFound)?;
     let User::Registered { username, display_name, bio } = state else { return Err(Code::NotFound.into()) };
-    let etag = HeaderValue::try_from(format!("\"{}\"", stored.sequence)).map_err(|error| Problem::internal(&error))?;
+    let etag = HeaderValue::try_from(format!("\"{version}\"")).map_err(|error| Problem::internal(&error))?;
     let account = axum::Json(Account { id: actor.user, username, display_name, bio });
     Ok(api.uncached(unless_known(&headers, &etag, account), consistency))
 }

@@ -50,7 +50,7 @@ impl Feed {
                     return Ok(Candidates::new(merged, limit).with_mark(home.mark));
                 }
                 *pulling = true;
-                let below = below.min(just_above(home.mark));
+                let below = below.min(home.mark.just_above());
                 let pulled = self.pull(generation, viewer, Walk::Before(below).span(), missing).await?;
                 merged.extend(pulled);
                 Ok(Candidates::new(merged, limit).with_mark(home.mark))
@@ -60,7 +60,7 @@ impl Feed {
                     return Ok(Candidates::new(merged, limit).with_mark(home.mark));
                 }
                 // What is stored is above the mark; between the cursor and the mark comes first.
-                let span = Span { above, below: just_above(home.mark), order: Order::OldestFirst };
+                let span = Span { above, below: home.mark.just_above(), order: Order::OldestFirst };
                 let mut pulled = self.pull(generation, viewer, span, limit).await?;
                 merged.truncate(limit - pulled.len());
                 pulled.extend(merged);
@@ -144,9 +144,4 @@ fn merge(entries: &mut Vec<Entry>, more: Vec<Entry>, order: Order, limit: usize)
     }
     entries.dedup_by_key(|entry| entry.post);
     entries.truncate(limit);
-}
-
-/// The id next to `post`: spans exclude their ends, and a mark itself lies below what is stored.
-fn just_above(post: PostId) -> PostId {
-    PostId::from_bytes(u128::from_be_bytes(*post.as_bytes()).saturating_add(1).to_be_bytes())
 }

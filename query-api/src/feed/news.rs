@@ -86,7 +86,7 @@ impl Feed {
     ) -> Result<Vec<Entry>, StoreError> {
         let mut entries = Vec::new();
         if let Some(least) = least {
-            let span = Span { above: just_below(least), below: PostId::MAX, order: Order::OldestFirst };
+            let span = Span { above: least.just_below(), below: PostId::MAX, order: Order::OldestFirst };
             entries = self.timelines.home(generation, viewer, span, HINTED).await?.entries;
         }
         if !hot.is_empty() {
@@ -120,9 +120,4 @@ impl News {
         self.entries.sort_unstable_by_key(|entry| entry.post);
         self.entries.dedup_by_key(|entry| entry.post);
     }
-}
-
-/// The id before `post`: spans exclude their ends.
-fn just_below(post: PostId) -> PostId {
-    PostId::from_bytes(u128::from_be_bytes(*post.as_bytes()).saturating_sub(1).to_be_bytes())
 }

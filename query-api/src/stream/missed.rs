@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use domain::post::Post;
 use domain::{StreamId, UserId};
 
+use crate::access::state;
 use crate::hydrate::People;
 use crate::items::CommentItem;
 use crate::place::{Place, Reset};
@@ -132,14 +133,9 @@ async fn told_of_post(content: &dyn Content, place: Place, row: &PostRow) -> Res
         return Ok(Some((row.changed, Told::PostDeleted { id })));
     }
     // Version and time from the truth, together: it may be ahead of the row, and then the newer is what counts.
-    let stored = content.states(&[StreamId::Post(id)]).await?.into_iter().next().flatten();
-    let Some(stored) = stored else { return Ok(None) };
-    let state = serde_json::from_str(&stored.state)
-        .map_err(|error| StoreError::Damaged(format!("state of post {id}: {error}")))?;
+    let Some((state, version)) = state(content, StreamId::Post(id)).await? else { return Ok(None) };
     Ok(match state {
-        Post::Published { edited_at, .. } => {
-            Some((row.changed, Told::PostEdited { id, version: stored.sequence, edited_at }))
-        }
+        Post::Published { edited_at, .. } => Some((row.changed, Told::PostEdited { id, version, edited_at })),
         // Deleted just now: the deletion comes by the subscription.
         Post::Absent | Post::Deleted { .. } => None,
     })
