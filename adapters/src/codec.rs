@@ -43,7 +43,7 @@ pub enum OpenError {
 impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => Self::Unavailable(error),
+            StoreError::Unavailable(_) | StoreError::Unfit(_) => Self::Unavailable(error),
             StoreError::Damaged(_) | StoreError::Overtaken(_) => Self::Permanent(error.to_string()),
         }
     }

@@ -11,6 +11,10 @@ pub enum StoreError {
     /// What was read back is not what this version writes. Waiting does not help.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
+    /// The store is not set up as this program needs it: another version of its schema, a setting that would lose
+    /// data. It is mended by an operator, not by waiting.
+    #[error("{0}")]
+    Unfit(String),
     /// A guard refused the write: somebody else owns what was to be written, or has written it meanwhile.
     #[error("overtaken by another writer: {0}")]
     Overtaken(String),

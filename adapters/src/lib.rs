@@ -9,10 +9,13 @@ pub mod content;
 pub mod event_log;
 pub mod http;
 pub mod live;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 pub mod secrets;
 pub mod sqlite;
 pub mod stores;
 pub mod timelines;
+pub mod url;
 pub mod views;
 
 mod error;

@@ -13,13 +13,23 @@ use crate::event_log::{EventLog, SqliteEventLog};
 use crate::live::{BroadcastLive, Live};
 use crate::sqlite::{Database, Durability, READ_MODELS, Schema, TRUTH};
 use crate::timelines::{SqliteTimelines, Timelines};
+use crate::url;
 use crate::views::{SqliteViews, Views};
 
 /// Messages that one slow listener may be behind.
 const LIVE_BUFFER: usize = 256;
 
-/// Schemes that designs name and that this build has no adapter for.
-const CLUSTER: [&str; 7] = ["kafka", "mongodb", "mongodb+srv", "cassandra", "scylla", "redis", "rediss"];
+/// The scheme of embedded stores.
+const SQLITE: &str = "sqlite";
+
+/// Schemes of stores on servers, and the cargo feature that each needs.
+const ON_SERVERS: [(&str, &str); 5] = [
+    ("kafka", "kafka"),
+    ("mongodb", "mongodb"),
+    ("mongodb+srv", "mongodb"),
+    ("cassandra", "cassandra"),
+    ("redis", "redis"),
+];
 
 /// Where each kind of data is: `sqlite:PATH`, and `memory:` for `live`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +67,15 @@ pub struct Stores {
     pub log_shares_transactions: bool,
 }
 
+/// What bringing a store's schema up to date came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migration {
+    /// The version that was there; 0 where there was none.
+    pub from: u32,
+    /// The version that is there now.
+    pub to: u32,
+}
+
 /// Why the stores did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStoresError {
@@ -80,6 +99,12 @@ pub enum OpenStoresError {
         /// The file.
         path: PathBuf,
     },
+    /// Checkpoints in a file without a file for the truth beside them.
+    #[error("the checkpoints store at {url} needs content or event_log in SQLite, too: what operators decide is there")]
+    NoTruthFile {
+        /// Where the checkpoints are.
+        url: String,
+    },
     /// The store itself fails.
     #[error("the {port} store at {url} does not open: {source}")]
     Store {
@@ -97,33 +122,103 @@ pub enum OpenStoresError {
 /// # Errors
 /// Names the store and what is wrong with it.
 pub async fn open(urls: &StoreUrls, partitions: u16) -> Result<Stores, OpenStoresError> {
-    if urls.live != "memory:" {
-        return Err(unsupported("live", &urls.live, "memory:"));
-    }
     let mut files = Files::default();
-    let truth = files.open("content", &urls.content, Kind::Truth)?;
-    let log = files.open("event_log", &urls.event_log, Kind::Truth)?;
-    let views = files.open("views", &urls.views, Kind::ReadModels)?;
-    let timelines = files.open("timelines", &urls.timelines, Kind::ReadModels)?;
-    let memory = files.open("checkpoints", &urls.checkpoints, Kind::ReadModels)?;
-
-    let event_log = SqliteEventLog::open(Arc::clone(&log), partitions).await;
-    let event_log = Arc::new(event_log.map_err(|source| failed("event_log", &urls.event_log, source))?);
-    let log_shares_transactions = Arc::ptr_eq(&truth, &log);
-    let log_beside = log_shares_transactions.then(|| Arc::clone(&event_log));
-    let content = SqliteContent::open(Arc::clone(&truth), log_beside);
-    let content = content.map_err(|source| failed("content", &urls.content, source))?;
-    let checkpoints = SqliteCheckpoints::open(memory, truth);
-    let checkpoints = checkpoints.map_err(|source| failed("checkpoints", &urls.checkpoints, source))?;
+    let embedded_log = embedded_log(&mut files, urls, partitions).await?;
+    let event_log = match &embedded_log {
+        Some(log) => Arc::clone(log) as Arc<dyn EventLog>,
+        None => open_event_log(&urls.event_log, partitions).await?,
+    };
+    let (content, log_shares_transactions) = open_content(&mut files, urls, embedded_log).await?;
     Ok(Stores {
-        content: Arc::new(content),
+        content,
         event_log,
-        views: Arc::new(SqliteViews::new(views)),
-        timelines: Arc::new(SqliteTimelines::new(timelines)),
-        checkpoints: Arc::new(checkpoints),
-        live: Arc::new(BroadcastLive::new(LIVE_BUFFER)),
+        views: open_views(&mut files, urls).await?,
+        timelines: open_timelines(&mut files, urls).await?,
+        checkpoints: open_checkpoints(&mut files, urls).await?,
+        live: open_live(urls).await?,
         log_shares_transactions,
     })
+}
+
+/// The log, where it is embedded.
+async fn embedded_log(
+    files: &mut Files,
+    urls: &StoreUrls,
+    partitions: u16,
+) -> Result<Option<Arc<SqliteEventLog>>, OpenStoresError> {
+    let url = &urls.event_log;
+    if scheme(url) != SQLITE {
+        return Ok(None);
+    }
+    let file = files.open("event_log", url, Kind::Truth)?;
+    let log = SqliteEventLog::open(file, partitions).await;
+    Ok(Some(Arc::new(log.map_err(|source| failed("event_log", url, source))?)))
+}
+
+async fn open_event_log(url: &str, _partitions: u16) -> Result<Arc<dyn EventLog>, OpenStoresError> {
+    Err(unsupported("event_log", url, "sqlite:PATH"))
+}
+
+/// The truth, and whether the log shares its transactions.
+async fn open_content(
+    files: &mut Files,
+    urls: &StoreUrls,
+    embedded_log: Option<Arc<SqliteEventLog>>,
+) -> Result<(Arc<dyn Content>, bool), OpenStoresError> {
+    let url = &urls.content;
+    match scheme(url) {
+        SQLITE => {
+            let truth = files.open("content", url, Kind::Truth)?;
+            let log_beside = embedded_log.filter(|log| Arc::ptr_eq(log.database(), &truth));
+            let shares = log_beside.is_some();
+            let content = SqliteContent::open(truth, log_beside);
+            Ok((Arc::new(content.map_err(|source| failed("content", url, source))?), shares))
+        }
+        _ => Err(unsupported("content", url, "sqlite:PATH")),
+    }
+}
+
+async fn open_views(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn Views>, OpenStoresError> {
+    let url = &urls.views;
+    match scheme(url) {
+        SQLITE => Ok(Arc::new(SqliteViews::new(files.open("views", url, Kind::ReadModels)?))),
+        _ => Err(unsupported("views", url, "sqlite:PATH")),
+    }
+}
+
+async fn open_timelines(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn Timelines>, OpenStoresError> {
+    let url = &urls.timelines;
+    match scheme(url) {
+        SQLITE => Ok(Arc::new(SqliteTimelines::new(files.open("timelines", url, Kind::ReadModels)?))),
+        _ => Err(unsupported("timelines", url, "sqlite:PATH")),
+    }
+}
+
+async fn open_checkpoints(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn Checkpoints>, OpenStoresError> {
+    let url = &urls.checkpoints;
+    match scheme(url) {
+        SQLITE => {
+            let memory = files.open("checkpoints", url, Kind::ReadModels)?;
+            // What operators have decided is not made again from the log, so it is with the truth.
+            let Some(truth) = files.truth() else { return Err(OpenStoresError::NoTruthFile { url: url.clone() }) };
+            let checkpoints = SqliteCheckpoints::open(memory, truth);
+            Ok(Arc::new(checkpoints.map_err(|source| failed("checkpoints", url, source))?))
+        }
+        _ => Err(unsupported("checkpoints", url, "sqlite:PATH")),
+    }
+}
+
+async fn open_live(urls: &StoreUrls) -> Result<Arc<dyn Live>, OpenStoresError> {
+    let url = &urls.live;
+    match scheme(url) {
+        "memory" if url == "memory:" => Ok(Arc::new(BroadcastLive::new(LIVE_BUFFER))),
+        _ => Err(unsupported("live", url, "memory:")),
+    }
+}
+
+/// Which kind of store a URL names.
+fn scheme(url: &str) -> &str {
+    url.split(':').next().unwrap_or_default()
 }
 
 /// What a file holds.
@@ -162,6 +257,13 @@ struct OpenFile {
 }
 
 impl Files {
+    /// The file of the truth, or of the log where the truth is elsewhere.
+    fn truth(&self) -> Option<Arc<Database>> {
+        let is_truth = |kind| move |open: &&OpenFile| open.kind == Kind::Truth && open.port == kind;
+        let of = |port| self.0.iter().find(is_truth(port));
+        of("content").or_else(|| of("event_log")).map(|open| Arc::clone(&open.database))
+    }
+
     fn open(&mut self, port: &'static str, url: &str, kind: Kind) -> Result<Arc<Database>, OpenStoresError> {
         let path = match url.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => resolved(Path::new(path)),
@@ -194,17 +296,18 @@ fn resolved(path: &Path) -> PathBuf {
 }
 
 fn unsupported(port: &'static str, url: &str, supported: &str) -> OpenStoresError {
-    let scheme = url.split(':').next().unwrap_or_default();
-    let reason = if CLUSTER.contains(&scheme) {
-        format!("this build has no `{scheme}` adapter; use {supported}")
-    } else {
-        format!("use {supported}")
+    let scheme = scheme(url);
+    let reason = match ON_SERVERS.iter().find(|(known, _)| *known == scheme) {
+        Some((_, feature)) => {
+            format!("this build has no `{scheme}` adapter for it (cargo feature `{feature}`); use {supported}")
+        }
+        None => format!("use {supported}"),
     };
-    OpenStoresError::Unsupported { port, url: url.to_owned(), reason }
+    OpenStoresError::Unsupported { port, url: url::shown(url), reason }
 }
 
 fn failed(port: &'static str, url: &str, source: StoreError) -> OpenStoresError {
-    OpenStoresError::Store { port, url: url.to_owned(), source }
+    OpenStoresError::Store { port, url: url::shown(url), source }
 }
 
 #[cfg(test)]
@@ -255,9 +358,9 @@ mod tests {
     async fn schemes_without_an_adapter_are_named() {
         let directory = tempfile::tempdir().expect("a directory");
         let mut cluster = urls(directory.path());
-        cluster.event_log = "kafka://broker:9092".to_owned();
+        cluster.timelines = "kafka://broker:9092".to_owned();
         let refusal = refusal(&cluster).await;
-        assert!(refusal.contains("event_log") && refusal.contains("no `kafka` adapter"), "{refusal}");
+        assert!(refusal.contains("timelines") && refusal.contains("no `kafka` adapter"), "{refusal}");
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use adapters::checkpoints::{ENGAGEMENT, Generation};
+use adapters::checkpoints::{ENGAGEMENT, Owner};
 use adapters::live::{Channel, Live, Message, News};
 use adapters::views::{
     CommentRow, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow, VersionRow, Views,
@@ -50,7 +50,8 @@ impl Projection for Engagement {
         true
     }
 
-    async fn apply(&self, generation: Generation, events: &[Recorded]) -> Result<(), ApplyError> {
+    async fn apply(&self, owner: Owner, events: &[Recorded]) -> Result<(), ApplyError> {
+        let generation = owner.generation;
         let lanes = by_post(events);
         let lookups: Vec<EngagementLookup> = lanes.iter().map(|(post, events)| lookup(*post, events)).collect();
         let stored = self.views.engagement_rows(generation, &lookups).await?;

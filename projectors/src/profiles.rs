@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use adapters::checkpoints::{Generation, PROFILES};
+use adapters::checkpoints::{Generation, Owner, PROFILES};
 use adapters::views::{FollowRow, ProfileChange, ProfileNames, ProfileRow, Views};
 use async_trait::async_trait;
 use domain::text::Bio;
@@ -66,8 +66,8 @@ impl Projection for Profiles {
         topic == Topic::Users
     }
 
-    async fn apply(&self, generation: Generation, events: &[Recorded]) -> Result<(), ApplyError> {
-        let mut shown = self.shown(generation, events).await?;
+    async fn apply(&self, owner: Owner, events: &[Recorded]) -> Result<(), ApplyError> {
+        let mut shown = self.shown(owner.generation, events).await?;
         let mut changes = Vec::new();
         for Recorded { position, envelope } in events {
             let change = match &envelope.event {
@@ -79,7 +79,7 @@ impl Projection for Profiles {
             changes.extend(change);
         }
         if !changes.is_empty() {
-            self.views.write_profiles(generation, changes).await?;
+            self.views.write_profiles(owner, changes).await?;
         }
         Ok(())
     }

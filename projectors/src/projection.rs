@@ -1,7 +1,7 @@
 //! What a projection is to the runtime.
 
 use adapters::StoreError;
-use adapters::checkpoints::Generation;
+use adapters::checkpoints::Owner;
 use async_trait::async_trait;
 use domain::{Envelope, Position, Topic};
 
@@ -49,9 +49,9 @@ pub trait Projection: Send + Sync + 'static {
     /// does: opening costs, and a part that cannot be opened parks the lane.
     fn opens_text(&self, topic: Topic) -> bool;
 
-    /// Brings the read model of `generation` up to date with `events`.
+    /// Brings the read model of `owner`'s generation up to date with `events`.
     ///
     /// # Errors
     /// See [`ApplyError`]; any part of the effects may have happened.
-    async fn apply(&self, generation: Generation, events: &[Recorded]) -> Result<(), ApplyError>;
+    async fn apply(&self, owner: Owner, events: &[Recorded]) -> Result<(), ApplyError>;
 }

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use adapters::StoreError;
-use adapters::checkpoints::{Generation, TIMELINES};
+use adapters::checkpoints::{Generation, Owner, TIMELINES};
 use adapters::live::{Channel, Live, Message, News};
 use adapters::timelines::{AuthorEntry, Entry, Order, Span, Timelines as Port};
 use adapters::views::{EdgeChange, EdgeField, Views};
@@ -199,7 +199,8 @@ impl Projection for Timelines {
         false
     }
 
-    async fn apply(&self, generation: Generation, events: &[Recorded]) -> Result<(), ApplyError> {
+    async fn apply(&self, owner: Owner, events: &[Recorded]) -> Result<(), ApplyError> {
+        let generation = owner.generation;
         let work = Work::of(events);
 
         // First what others read before they act, edges and authors' timelines; see the module's first lines.

@@ -63,6 +63,20 @@ pub struct Partition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OwnerEpoch(pub u64);
 
+/// Who applies events: a worker, as stores that fence see it.
+///
+/// One that was overtaken may wake up in the middle of a write. Where rows say by themselves what is newer, that does
+/// no harm; a store that cannot tell from its rows compares `epoch`, per `partition`, and refuses the lesser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The build that it writes.
+    pub generation: Generation,
+    /// Where its events come from.
+    pub partition: Partition,
+    /// Its right to write.
+    pub epoch: OwnerEpoch,
+}
+
 /// What an owner finds when it takes a partition over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {

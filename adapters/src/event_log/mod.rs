@@ -3,14 +3,17 @@
 //! A record is an event as it travels: sealed, its attributes beside its data (CloudEvents' binary mode).
 //! [`crate::codec`] makes records of events and reads them back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::event::Schema;
 use domain::{CorrelationId, EventId, Lane, LogId, Position, Timestamp, Topic, UserId};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::StoreError;
+use crate::checkpoints::Partition;
 
 #[cfg(test)]
 pub(crate) mod contract;
@@ -101,6 +104,39 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// The offset of the newest record, or [`domain::stream::BEFORE_FIRST`].
     async fn head(&self, topic: Topic, partition: u16) -> Result<i64, StoreError>;
+
+    /// Joins the processes that share the partitions of `topics` among them under the name `group`.
+    ///
+    /// # Errors
+    /// The log cannot be reached. Once joined, a member that loses its connection comes back by itself.
+    async fn join(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Membership>, StoreError>;
+}
+
+/// A process's place in a group. Dropping it leaves the group without a word; [`Membership::leave`] tells the others.
+///
+/// A group only says who *should* work where, and it may be mistaken for a while: two members can hold a partition at
+/// one moment, when one of them was cut off. Who *may* write is decided by the owner epoch (P2).
+#[async_trait]
+pub trait Membership: Send + Sync + 'static {
+    /// The partitions that this member should work on, kept up to date. Every partition has a member in the end, as
+    /// long as there is one.
+    fn assigned(&self) -> watch::Receiver<BTreeSet<Partition>>;
+
+    /// As [`EventLog::read`], of a partition that is assigned, for one caller per partition who goes on where the last
+    /// read ended: that costs no search.
+    ///
+    /// # Errors
+    /// As [`EventLog::read`].
+    async fn read(
+        &self,
+        partition: Partition,
+        after: i64,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Logged>, StoreError>;
+
+    /// Leaves, so that others take over at once. Nothing is assigned any more.
+    async fn leave(&self);
 }
 
 /// The partition of a lane: CRC-32 of the record key, as librdkafka's `consistent` partitioner computes it.

@@ -13,14 +13,16 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{EventLog, Logged, Record, partition_of};
+use super::{EventLog, Logged, Membership, Record, partition_of};
 use crate::StoreError;
 use crate::sqlite::{Database, Watch};
 
+mod membership;
 pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 
+use membership::SoleMember;
 use rows::Place;
 
 /// How late another process's commit is noticed.
@@ -29,7 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
 /// The adapter.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SqliteEventLog {
     shared: Arc<Shared>,
 }
@@ -119,6 +121,10 @@ impl EventLog for SqliteEventLog {
     async fn head(&self, topic: Topic, partition: u16) -> Result<i64, StoreError> {
         self.shared.appender.head(topic, partition)?;
         self.shared.db.read(|connection| rows::head(connection, topic, partition)).await
+    }
+
+    async fn join(&self, _group: &str, topics: &[Topic]) -> Result<Box<dyn Membership>, StoreError> {
+        Ok(Box::new(SoleMember::new(self.clone(), topics)))
     }
 }
 

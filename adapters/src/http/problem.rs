@@ -225,7 +225,7 @@ impl From<StoreError> for Problem {
                 tracing::warn!(%error, trace_id = %trace::current(), "a request met a store that does not answer");
                 Self::from(Code::Unavailable)
             }
-            StoreError::Damaged(_) | StoreError::Overtaken(_) => Self::internal(&error),
+            StoreError::Damaged(_) | StoreError::Unfit(_) | StoreError::Overtaken(_) => Self::internal(&error),
         }
     }
 }

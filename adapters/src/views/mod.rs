@@ -9,7 +9,7 @@ use domain::text::{CommentText, Title, Username};
 use domain::{CommentId, PostId, StreamId, Timestamp, UserId};
 
 use crate::StoreError;
-use crate::checkpoints::Generation;
+use crate::checkpoints::{Generation, Owner};
 
 #[cfg(test)]
 mod contract;
@@ -365,7 +365,11 @@ pub trait Views: Send + Sync + 'static {
     /// Applies each change whose sequence is above that of its own row: the profile for names, the follow, the post.
     /// The numbers of a profile change with the follow or post that they count and at no other time, whatever is
     /// written again, in whichever order lanes come (C2, C4). In SQLite all is one transaction.
-    async fn write_profiles(&self, generation: Generation, changes: Vec<ProfileChange>) -> Result<(), StoreError>;
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] where a later owner of the partition has written; some of the changes may be done.
+    /// An adapter whose write is one transaction need not compare: what it reads is what it changes.
+    async fn write_profiles(&self, owner: Owner, changes: Vec<ProfileChange>) -> Result<(), StoreError>;
 
     /// People, in the order asked for; `None` where there is no row.
     async fn profiles(&self, generation: Generation, users: &[UserId]) -> Result<Vec<Option<ProfileRow>>, StoreError>;

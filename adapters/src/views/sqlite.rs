@@ -12,7 +12,7 @@ use super::{
     FollowRow, PostRow, ProfileChange, ProfileRow, ReactionRow, RelationView, VersionRow, Views,
 };
 use crate::StoreError;
-use crate::checkpoints::Generation;
+use crate::checkpoints::{Generation, Owner};
 use crate::sqlite::Database;
 
 mod edges;
@@ -171,8 +171,8 @@ impl Views for SqliteViews {
         self.db.read(|connection| edges::hot_followed(connection, generation, user)).await
     }
 
-    async fn write_profiles(&self, generation: Generation, changes: Vec<ProfileChange>) -> Result<(), StoreError> {
-        self.db.write(move |connection| profiles::write(connection, generation, &changes)).await
+    async fn write_profiles(&self, owner: Owner, changes: Vec<ProfileChange>) -> Result<(), StoreError> {
+        self.db.write(move |connection| profiles::write(connection, owner.generation, &changes)).await
     }
 
     async fn profiles(&self, generation: Generation, users: &[UserId]) -> Result<Vec<Option<ProfileRow>>, StoreError> {

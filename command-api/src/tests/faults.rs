@@ -10,7 +10,7 @@ use adapters::content::{
     Acknowledgement, Answer, ClaimOutcome, CommandClaim, Commit, CommitError, Committed, Content, Document, Outbox,
     PublicState, Published, Rendered, StoredKey,
 };
-use adapters::event_log::{EventLog, Logged, Record};
+use adapters::event_log::{EventLog, Logged, Membership, Record};
 use async_trait::async_trait;
 use domain::text::Username;
 use domain::{LogId, Position, PostId, StreamId, Timestamp, Topic, UserId};
@@ -263,5 +263,9 @@ impl EventLog for FaultyLog {
 
     async fn head(&self, topic: Topic, partition: u16) -> Result<i64, StoreError> {
         self.inner.head(topic, partition).await
+    }
+
+    async fn join(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Membership>, StoreError> {
+        self.inner.join(group, topics).await
     }
 }

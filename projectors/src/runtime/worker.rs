@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use adapters::StoreError;
-use adapters::checkpoints::{Activity, Orders, OwnerEpoch, Partition, Taken, WorkerError, WorkerState};
+use adapters::checkpoints::{Activity, Orders, Owner, OwnerEpoch, Partition, Taken, WorkerError, WorkerState};
 use adapters::codec::OpenError;
 use adapters::event_log::Logged;
 use adapters::http::clock;
@@ -234,7 +234,7 @@ impl Worker {
         let events = u64::try_from(records.len()).unwrap_or(u64::MAX);
         let lanes = self.sort_into_lanes(records).await?;
         let (groups, mut parking) = lanes.into_groups(self.settings.parallelism);
-        for failed in join_all(groups.into_iter().map(|group| self.apply_group(group))).await {
+        for failed in join_all(groups.into_iter().map(|group| self.apply_group(epoch, group))).await {
             for (lane, mut failed) in failed? {
                 // Events behind an unreadable one of the same lane come after those that failed when applied.
                 if let Some(later) = parking.remove(&lane) {
@@ -302,7 +302,7 @@ impl Worker {
     }
 
     /// Applies whole lanes until all that can be is; answers what cannot.
-    async fn apply_group(&self, mut events: Vec<Recorded>) -> Step<Vec<(Lane, Parking)>> {
+    async fn apply_group(&self, epoch: OwnerEpoch, mut events: Vec<Recorded>) -> Step<Vec<(Lane, Parking)>> {
         let mut failed = Vec::new();
         let mut attempt = 0;
         loop {
@@ -310,7 +310,7 @@ impl Worker {
                 return Ok(failed);
             }
             let turn = self.turn().await;
-            let outcome = self.apply_caught(&events).await;
+            let outcome = self.apply_caught(epoch, &events).await;
             // Not held while a store is waited for: whoever needs to be alone would wait, too.
             drop(turn);
             match outcome {
@@ -335,9 +335,10 @@ impl Worker {
     }
 
     /// Applies, and finds the culprit where the handler panics: one event at a time, in order.
-    async fn apply_caught(&self, events: &[Recorded]) -> Result<(), ApplyError> {
-        let generation = self.place.build.generation;
-        let apply = |events| AssertUnwindSafe(self.projection.apply(generation, events)).catch_unwind();
+    async fn apply_caught(&self, epoch: OwnerEpoch, events: &[Recorded]) -> Result<(), ApplyError> {
+        let Place { build, partition, .. } = *self.place;
+        let owner = Owner { generation: build.generation, partition, epoch };
+        let apply = |events| AssertUnwindSafe(self.projection.apply(owner, events)).catch_unwind();
         if let Ok(outcome) = apply(events).await {
             return outcome;
         }

@@ -9,3 +9,11 @@ mod profiles;
 mod running;
 mod told;
 mod world;
+
+use adapters::checkpoints::{Generation, Owner, OwnerEpoch, Partition};
+use domain::Topic;
+
+/// The first owner of some partition.
+fn owner(generation: Generation) -> Owner {
+    Owner { generation, partition: Partition { topic: Topic::Posts, number: 0 }, epoch: OwnerEpoch(1) }
+}

@@ -42,7 +42,7 @@ impl World {
 
     async fn apply(&self, position: Position, stream: StreamId, sequence: u64, event: Event) {
         let envelope = envelope(stream, sequence, id(1), event);
-        self.projection.apply(ONE, &[Recorded { position, envelope }]).await.unwrap();
+        self.projection.apply(super::owner(ONE), &[Recorded { position, envelope }]).await.unwrap();
     }
 
     async fn publish(&self, author: UserId, post: u8, offset: i64, imported: bool) {

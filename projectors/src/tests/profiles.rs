@@ -33,7 +33,7 @@ impl World {
     }
 
     async fn apply(&self, events: &[Recorded]) {
-        self.projection.apply(GENERATION, events).await.expect("applies");
+        self.projection.apply(super::owner(GENERATION), events).await.expect("applies");
     }
 
     async fn profile(&self, user: UserId) -> Option<ProfileRow> {
@@ -149,7 +149,7 @@ async fn a_gap_in_an_accounts_stream_parks_its_lane() {
     let world = World::new();
     let ada: UserId = id(1);
     for batch in [vec![edited(4, 2, ada, "one")], vec![registered(3, ada), edited(4, 3, ada, "two")]] {
-        let refused = world.projection.apply(GENERATION, &batch).await;
+        let refused = world.projection.apply(super::owner(GENERATION), &batch).await;
         let Err(ApplyError::Permanent { offset: 4, reason }) = refused else { panic!("{refused:?}") };
         assert!(reason.contains("events are missing") && reason.contains(&StreamId::User(ada).to_string()), "{reason}");
     }

@@ -48,7 +48,7 @@ async fn a_mute_is_told_to_the_muter_alone_and_everything_else_to_both() {
         related(2, relation::Event::Unmuted(pair)),
         related(3, relation::Event::Blocked(pair)),
     ];
-    projection.apply(Generation::FIRST, &events).await.expect("applies");
+    projection.apply(super::owner(Generation::FIRST), &events).await.expect("applies");
     for expected in 0..4 {
         assert_eq!(next(&mut *to_ada).await, expected);
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adapters::StoreError;
-use adapters::checkpoints::{Build, Checkpoints, Generation, Partition, SqliteCheckpoints};
+use adapters::checkpoints::{Build, Checkpoints, Generation, Owner, Partition, SqliteCheckpoints};
 use adapters::codec::Codec;
 use adapters::content::{Content, SqliteContent};
 use adapters::event_log::{EventLog, Record, SqliteEventLog};
@@ -64,7 +64,7 @@ impl Projection for Probe {
         true
     }
 
-    async fn apply(&self, _: Generation, events: &[Recorded]) -> Result<(), ApplyError> {
+    async fn apply(&self, _: Owner, events: &[Recorded]) -> Result<(), ApplyError> {
         let partition = events[0].position.partition;
         self.inside.lock().unwrap().push(partition);
         // Others get every chance to come in.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use adapters::StoreError;
-use adapters::checkpoints::Generation;
+use adapters::checkpoints::{Generation, Owner};
 use adapters::content::{
     Acknowledgement, Answer, ClaimOutcome, CommandClaim, Commit, CommitError, Committed, Content, Document, Outbox,
     PublicState, Published, Rendered, StoredKey,
@@ -119,7 +119,7 @@ counted! {
         renew_stamps(generation: Generation, users: &[UserId]) -> (), StoreError;
         versions(generation: Generation, stream: StreamId, before: Option<u64>, limit: usize) -> Vec<VersionRow>, StoreError;
         edge_list(generation: Generation, user: UserId, list: EdgeList, before: Option<UserId>, limit: usize) -> Vec<UserId>, StoreError;
-        write_profiles(generation: Generation, changes: Vec<ProfileChange>) -> (), StoreError;
+        write_profiles(owner: Owner, changes: Vec<ProfileChange>) -> (), StoreError;
         profiles(generation: Generation, users: &[UserId]) -> Vec<Option<ProfileRow>>, StoreError;
         users_named(generation: Generation, usernames: &[Username]) -> Vec<Option<UserId>>, StoreError;
         newest_follows(generation: Generation, list: FollowList, before: Option<(Timestamp, UserId)>, limit: usize) -> Vec<FollowRow>, StoreError;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use adapters::checkpoints::{Build, Generation, Partition, SqliteCheckpoints, TIMELINES};
+use adapters::checkpoints::{Build, Generation, Owner, OwnerEpoch, Partition, SqliteCheckpoints, TIMELINES};
 use adapters::content::{Commit, Preview, Rendered, SqliteContent};
 use adapters::event_log::{Attributes, Record, SqliteEventLog};
 use adapters::http::cursor::Cursors;
@@ -32,6 +32,11 @@ use crate::feed::Feed;
 
 pub(super) const GENERATION: Generation = Generation::FIRST;
 pub(super) const PARTITIONS: u16 = 4;
+
+/// The first owner of some partition.
+fn owner() -> Owner {
+    Owner { generation: GENERATION, partition: Partition { topic: Topic::Users, number: 0 }, epoch: OwnerEpoch(1) }
+}
 
 /// Where the log has what is at `offset`: all partitions share one count.
 pub(super) fn partition_of(offset: i64) -> u16 {
@@ -160,7 +165,7 @@ impl World {
             bio: Bio::parse(bio).unwrap(),
         };
         let named = ProfileChange::Named { user, names: Some(names), sequence };
-        self.ports.views.write_profiles(GENERATION, vec![named]).await.unwrap();
+        self.ports.views.write_profiles(owner(), vec![named]).await.unwrap();
     }
 
     /// A version of a post or comment, in the read model alone.
@@ -295,7 +300,7 @@ impl World {
             self.live.publish(Channel::Author(author), vec![Message { position: 0, news }]).await.unwrap();
         }
         let written = ProfileChange::Post { author, post, listed: true, sequence: 1 };
-        self.ports.views.write_profiles(GENERATION, vec![written]).await.unwrap();
+        self.ports.views.write_profiles(owner(), vec![written]).await.unwrap();
         self.engage(post, |rows, offset| {
             rows.post.sequence = 1;
             rows.post.changed = offset;
@@ -320,7 +325,7 @@ impl World {
         self.ports.views.write_edges(GENERATION, &[EdgeChange { from, to, what, sequence }]).await.unwrap();
         if let EdgeField::Following(following) = what {
             let follow = FollowRow { from, to, following, sequence, since: self.now() };
-            self.ports.views.write_profiles(GENERATION, vec![ProfileChange::Follow(follow)]).await.unwrap();
+            self.ports.views.write_profiles(owner(), vec![ProfileChange::Follow(follow)]).await.unwrap();
         }
     }
 

@@ -4,13 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::text::{Bio, DisplayName, Username};
-use domain::{PostId, Timestamp, UserId};
+use domain::{PostId, Timestamp, Topic, UserId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{ONE, OTHER, post, user, users};
+use crate::checkpoints::{Generation, Owner, OwnerEpoch, Partition};
 use crate::property::for_all;
 use crate::views::{FollowList, FollowRow, ProfileChange, ProfileNames, ProfileRow, Views};
+
+/// The first owner of some partition.
+fn owner(generation: Generation) -> Owner {
+    Owner { generation, partition: Partition { topic: Topic::Users, number: 0 }, epoch: OwnerEpoch(1) }
+}
 
 fn names(username: &str, bio: &str) -> ProfileNames {
     ProfileNames {
@@ -51,7 +57,7 @@ async fn numbers(views: &dyn Views, number: u32) -> (u64, u64, u64) {
 }
 
 pub(crate) async fn what_nobody_wrote_is_nothing(views: &dyn Views) {
-    views.write_profiles(ONE, Vec::new()).await.unwrap();
+    views.write_profiles(owner(ONE), Vec::new()).await.unwrap();
     assert_eq!(views.profiles(ONE, &users([1, 2])).await.unwrap(), [None, None]);
     assert_eq!(views.profiles(ONE, &[]).await.unwrap(), []);
     assert_eq!(views.users_named(ONE, &[Username::parse("ada").unwrap()]).await.unwrap(), [None]);
@@ -61,47 +67,53 @@ pub(crate) async fn what_nobody_wrote_is_nothing(views: &dyn Views) {
 }
 
 pub(crate) async fn names_are_those_of_the_newest_event(views: &dyn Views) {
-    views.write_profiles(ONE, vec![named(1, "ada", "", 1), named(1, "ada", "Analyst.\nReader.", 2)]).await.unwrap();
+    views
+        .write_profiles(owner(ONE), vec![named(1, "ada", "", 1), named(1, "ada", "Analyst.\nReader.", 2)])
+        .await
+        .unwrap();
     let expected = |bio, sequence| {
         let names = Some(names("ada", bio));
         Some(ProfileRow { user: user(1), names, sequence, followers: 0, following: 0, posts: 0 })
     };
     assert_eq!(profile(views, 1).await, expected("Analyst.\nReader.", 2));
     for late in [named(1, "ada", "", 1), named(1, "ada", "Another.", 2)] {
-        views.write_profiles(ONE, vec![late]).await.unwrap();
+        views.write_profiles(owner(ONE), vec![late]).await.unwrap();
         assert_eq!(profile(views, 1).await, expected("Analyst.\nReader.", 2));
     }
-    views.write_profiles(ONE, vec![named(1, "ada", "", 3)]).await.unwrap();
+    views.write_profiles(owner(ONE), vec![named(1, "ada", "", 3)]).await.unwrap();
     assert_eq!(profile(views, 1).await, expected("", 3));
     let erased = ProfileChange::Named { user: user(1), names: None, sequence: 4 };
-    views.write_profiles(ONE, vec![erased]).await.unwrap();
+    views.write_profiles(owner(ONE), vec![erased]).await.unwrap();
     assert_eq!(profile(views, 1).await.and_then(|row| row.names), None);
 }
 
 pub(crate) async fn people_are_found_by_user_name(views: &dyn Views) {
-    views.write_profiles(ONE, vec![named(2, "grace", "", 1), named(1, "ada", "", 1)]).await.unwrap();
+    views.write_profiles(owner(ONE), vec![named(2, "grace", "", 1), named(1, "ada", "", 1)]).await.unwrap();
     let asked = ["ada", "nobody", "grace"].map(|name| Username::parse(name).unwrap());
     assert_eq!(views.users_named(ONE, &asked).await.unwrap(), [Some(user(1)), None, Some(user(2))]);
     assert_eq!(views.users_named(OTHER, &asked).await.unwrap(), [None; 3]);
 }
 
 pub(crate) async fn numbers_change_with_what_they_count(views: &dyn Views) {
-    views.write_profiles(ONE, vec![follows(1, 2, 1), follows(3, 2, 1), wrote(2, 7, true, 1)]).await.unwrap();
+    views.write_profiles(owner(ONE), vec![follows(1, 2, 1), follows(3, 2, 1), wrote(2, 7, true, 1)]).await.unwrap();
     assert_eq!(numbers(views, 2).await, (2, 0, 1));
     assert_eq!(numbers(views, 1).await, (0, 1, 0));
     // Names may come after the numbers: they are of another lane.
     assert_eq!(profile(views, 2).await.map(|row| (row.names, row.sequence)), Some((None, 0)));
-    views.write_profiles(ONE, vec![named(2, "grace", "", 1)]).await.unwrap();
+    views.write_profiles(owner(ONE), vec![named(2, "grace", "", 1)]).await.unwrap();
     assert_eq!(numbers(views, 2).await, (2, 0, 1));
 
     views
-        .write_profiles(ONE, vec![unfollows(1, 2, 2), wrote(2, 8, true, 1), wrote(2, 7, false, 2), follows(2, 1, 3)])
+        .write_profiles(
+            owner(ONE),
+            vec![unfollows(1, 2, 2), wrote(2, 8, true, 1), wrote(2, 7, false, 2), follows(2, 1, 3)],
+        )
         .await
         .unwrap();
     assert_eq!(numbers(views, 2).await, (1, 1, 1));
     assert_eq!(numbers(views, 1).await, (1, 0, 0));
     // What has gone before it was known to be there counts for nothing.
-    views.write_profiles(ONE, vec![wrote(2, 9, false, 2), unfollows(4, 2, 2)]).await.unwrap();
+    views.write_profiles(owner(ONE), vec![wrote(2, 9, false, 2), unfollows(4, 2, 2)]).await.unwrap();
     assert_eq!(numbers(views, 2).await, (1, 1, 1));
 }
 
@@ -114,15 +126,15 @@ pub(crate) async fn a_repeat_and_a_late_event_change_nothing(views: &dyn Views) 
         wrote(2, 7, false, 3),
         wrote(2, 8, true, 1),
     ];
-    views.write_profiles(ONE, all.clone()).await.unwrap();
+    views.write_profiles(owner(ONE), all.clone()).await.unwrap();
     for again in all.iter().cloned().map(|change| vec![change]).chain([all.clone()]) {
-        views.write_profiles(ONE, again).await.unwrap();
+        views.write_profiles(owner(ONE), again).await.unwrap();
         assert_eq!(numbers(views, 2).await, (1, 0, 1));
         assert_eq!(numbers(views, 1).await, (0, 1, 0));
     }
     // A sequence is one event: what is stored of it stays.
     for other in [unfollows(1, 2, 5), wrote(2, 7, true, 3), wrote(2, 8, false, 1)] {
-        views.write_profiles(ONE, vec![other]).await.unwrap();
+        views.write_profiles(owner(ONE), vec![other]).await.unwrap();
         assert_eq!(numbers(views, 2).await, (1, 0, 1));
     }
 }
@@ -133,7 +145,7 @@ pub(crate) async fn follows_are_paged_newest_first(views: &dyn Views) {
     let mut changes: Vec<ProfileChange> = times.iter().map(|(other, at)| follow(*other, 9, true, 1, *at)).collect();
     changes.extend(times.iter().map(|(other, at)| follow(9, *other, true, 2, *at)));
     changes.extend([follow(2, 9, false, 3, 500), follow(9, 2, false, 4, 500), follow(1, 3, true, 1, 600)]);
-    views.write_profiles(ONE, changes).await.unwrap();
+    views.write_profiles(owner(ONE), changes).await.unwrap();
     for list in [FollowList::FollowersOf(user(9)), FollowList::FollowedBy(user(9))] {
         let mut found: Vec<FollowRow> = Vec::new();
         let place = |found: &[FollowRow]| found.last().map(|row| (row.since, list.other(row)));
@@ -148,19 +160,22 @@ pub(crate) async fn follows_are_paged_newest_first(views: &dyn Views) {
 }
 
 pub(crate) async fn generations_are_independent(views: &dyn Views) {
-    views.write_profiles(ONE, vec![named(1, "ada", "", 1), follows(1, 2, 1), wrote(1, 7, true, 1)]).await.unwrap();
+    views
+        .write_profiles(owner(ONE), vec![named(1, "ada", "", 1), follows(1, 2, 1), wrote(1, 7, true, 1)])
+        .await
+        .unwrap();
     assert_eq!(views.profiles(OTHER, &users([1])).await.unwrap(), [None]);
     assert_eq!(views.newest_follows(OTHER, FollowList::FollowedBy(user(1)), None, 10).await.unwrap(), []);
     assert_eq!(views.scan_profiles(OTHER, None, 10).await.unwrap(), []);
     assert_eq!(views.scan_follows(OTHER, None, 10).await.unwrap(), []);
-    views.write_profiles(OTHER, vec![wrote(1, 7, true, 1)]).await.unwrap();
+    views.write_profiles(owner(OTHER), vec![wrote(1, 7, true, 1)]).await.unwrap();
     assert_eq!(numbers(views, 1).await, (0, 1, 1));
 }
 
 pub(crate) async fn people_and_follows_are_scanned_in_the_order_of_their_keys(views: &dyn Views) {
     let changes = [3, 1, 2].into_iter().flat_map(|from| [9, 7].map(|to| follows(from, to, 1))).collect();
-    views.write_profiles(ONE, changes).await.unwrap();
-    views.write_profiles(ONE, vec![unfollows(2, 7, 2)]).await.unwrap();
+    views.write_profiles(owner(ONE), changes).await.unwrap();
+    views.write_profiles(owner(ONE), vec![unfollows(2, 7, 2)]).await.unwrap();
     let mut follows: Vec<(UserId, UserId)> = Vec::new();
     while let page @ [_, ..] = &views.scan_follows(ONE, follows.last().copied(), 4).await.unwrap()[..] {
         assert!(page.len() <= 4 && follows.len() < 20);
@@ -263,7 +278,7 @@ pub(crate) async fn numbers_are_those_of_the_model_whatever_is_repeated(views: &
     let strategy = (lanes(), vec(index(), 1..40), vec(1..5usize, 1..10), vec((index(), index()), 0..8));
     for_all(strategy, async |generation, (lanes, picks, sizes, again)| {
         for batch in deliveries(&lanes, &picks, &sizes, &again) {
-            views.write_profiles(generation, batch).await.unwrap();
+            views.write_profiles(owner(generation), batch).await.unwrap();
         }
 
         // What each lane came to, by its last event alone.

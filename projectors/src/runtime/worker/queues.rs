@@ -123,7 +123,7 @@ impl Worker {
             let mut stuck = unreadable.into_values().next();
             for group in groups {
                 // What is refused when applied comes before what cannot be read.
-                stuck = self.apply_group(group).await?.pop().map(|(_, parking)| parking).or(stuck);
+                stuck = self.apply_group(epoch, group).await?.pop().map(|(_, parking)| parking).or(stuck);
             }
             let stuck_at = stuck.as_ref().and_then(|parking| parking.offsets.first().copied());
             let applied = offsets.iter().copied().take_while(|offset| stuck_at.is_none_or(|at| *offset < at)).last();
