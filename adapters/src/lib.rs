@@ -6,6 +6,8 @@
 pub mod checkpoints;
 pub mod codec;
 pub mod content;
+#[cfg(feature = "decorated")]
+pub mod decorated;
 pub mod event_log;
 pub mod http;
 pub mod live;

@@ -13,11 +13,12 @@ use adapters::StoreError;
 use adapters::checkpoints::{Checkpoints, Generation, SqliteCheckpoints};
 use adapters::codec::Codec;
 use adapters::content::{Commit, Content, Preview, Rendered, SqliteContent};
+use adapters::decorated::{Around, Decorated};
 use adapters::event_log::{EventLog, SqliteEventLog};
 use adapters::live::BroadcastLive;
 use adapters::secrets::Secrets;
 use adapters::sqlite::{Database, Durability, READ_MODELS, TRUTH};
-use adapters::timelines::{AuthorEntry, Entry, Home, Span, SqliteTimelines, Timelines as TimelinesPort};
+use adapters::timelines::{SqliteTimelines, Timelines as TimelinesPort};
 use adapters::views::{SqliteViews, Views};
 use async_trait::async_trait;
 use domain::post::{Post, Visibility};
@@ -75,101 +76,28 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..90)
 }
 
-/// A timelines' store that fails when told to, after the effect or before it, as a lost connection does.
-struct Failing {
-    inner: SqliteTimelines,
-    failures: Arc<AtomicU32>,
-}
-
-impl Failing {
-    async fn perhaps<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let left = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        let lost = || StoreError::Unavailable("made to fail".to_owned());
-        match left {
-            Err(_) => call.await,
-            Ok(left) if left % 2 == 0 => call.await.and_then(|_| Err(lost())),
-            Ok(_) => Err(lost()),
-        }
-    }
-}
+/// Calls that fail when told to, after the effect or before it, as a lost connection makes them.
+#[derive(Default)]
+struct Failures(AtomicU32);
 
 #[async_trait]
-impl TimelinesPort for Failing {
-    async fn write_authors(&self, generation: Generation, entries: &[AuthorEntry]) -> Result<(), StoreError> {
-        self.perhaps(self.inner.write_authors(generation, entries)).await
+impl Around for Failures {
+    async fn before(&self, _call: &'static str) -> Result<(), StoreError> {
+        self.perhaps(|left| left % 2 == 1)
     }
 
-    async fn authors(
-        &self,
-        generation: Generation,
-        authors: &[UserId],
-        span: Span,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.perhaps(self.inner.authors(generation, authors, span, limit)).await
+    async fn after(&self, _call: &'static str) -> Result<(), StoreError> {
+        self.perhaps(|left| left % 2 == 0)
     }
+}
 
-    async fn authors_since(
-        &self,
-        generation: Generation,
-        authors: &[UserId],
-        after: &[i64],
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.perhaps(self.inner.authors_since(generation, authors, after, limit)).await
-    }
-
-    async fn write_homes(
-        &self,
-        generation: Generation,
-        owners: &[UserId],
-        entry: Entry,
-    ) -> Result<Vec<UserId>, StoreError> {
-        self.perhaps(self.inner.write_homes(generation, owners, entry)).await
-    }
-
-    async fn fill_home(&self, generation: Generation, owner: UserId, entries: &[Entry]) -> Result<(), StoreError> {
-        self.perhaps(self.inner.fill_home(generation, owner, entries)).await
-    }
-
-    async fn raise_mark(&self, generation: Generation, owner: UserId, mark: PostId) -> Result<(), StoreError> {
-        self.perhaps(self.inner.raise_mark(generation, owner, mark)).await
-    }
-
-    async fn trim(&self, generation: Generation, owner: UserId, at: usize, to: usize) -> Result<(), StoreError> {
-        self.perhaps(self.inner.trim(generation, owner, at, to)).await
-    }
-
-    async fn home(&self, generation: Generation, owner: UserId, span: Span, limit: usize) -> Result<Home, StoreError> {
-        self.perhaps(self.inner.home(generation, owner, span, limit)).await
-    }
-
-    async fn home_since(
-        &self,
-        generation: Generation,
-        owner: UserId,
-        after: &[i64],
-        limit: usize,
-    ) -> Result<Home, StoreError> {
-        self.perhaps(self.inner.home_since(generation, owner, after, limit)).await
-    }
-
-    async fn scan_authors(
-        &self,
-        generation: Generation,
-        after: Option<(UserId, PostId)>,
-        limit: usize,
-    ) -> Result<Vec<AuthorEntry>, StoreError> {
-        self.perhaps(self.inner.scan_authors(generation, after, limit)).await
-    }
-
-    async fn scan_homes(
-        &self,
-        generation: Generation,
-        after: Option<(UserId, PostId)>,
-        limit: usize,
-    ) -> Result<Vec<(UserId, Entry)>, StoreError> {
-        self.perhaps(self.inner.scan_homes(generation, after, limit)).await
+impl Failures {
+    fn perhaps(&self, is_now: impl Fn(u32) -> bool) -> Result<(), StoreError> {
+        let one_less = |left: u32| if is_now(left) { left.checked_sub(1) } else { None };
+        match self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+            Err(_) => Ok(()),
+            Ok(_) => Err(StoreError::Unavailable("made to fail".to_owned())),
+        }
     }
 }
 
@@ -180,7 +108,7 @@ struct World {
     timelines: Arc<dyn TimelinesPort>,
     checkpoints: Arc<dyn Checkpoints>,
     codec: Arc<Codec>,
-    failures: Arc<AtomicU32>,
+    failures: Arc<Failures>,
     runtime: Option<Runtime>,
     reference: Reference,
     posts: HashMap<PostId, Post>,
@@ -205,16 +133,16 @@ impl World {
         let content: Arc<dyn Content> =
             Arc::new(SqliteContent::open(Arc::clone(&truth), Some(Arc::clone(&event_log))).expect("opens"));
         let secrets = Secrets::load_or_create(&directory.path().join("secrets.toml")).expect("makes secrets");
-        let failures = Arc::new(AtomicU32::new(0));
+        let failures = Arc::new(Failures::default());
         let mut world = Self {
             codec: Arc::new(Codec::new(Arc::clone(&content), &secrets)),
             content,
             event_log,
             views: Arc::new(SqliteViews::new(Arc::clone(&models))),
-            timelines: Arc::new(Failing {
-                inner: SqliteTimelines::new(Arc::clone(&models)),
-                failures: Arc::clone(&failures),
-            }),
+            timelines: Arc::new(Decorated::new(
+                Arc::new(SqliteTimelines::new(Arc::clone(&models))),
+                Arc::clone(&failures) as Arc<dyn Around>,
+            )),
             checkpoints: Arc::new(SqliteCheckpoints::open(models, truth).expect("opens")),
             failures,
             runtime: None,
@@ -266,7 +194,7 @@ impl World {
                 }
                 self.start().await;
             }
-            Step::Fail(times) => self.failures.store(u32::from(times), Ordering::SeqCst),
+            Step::Fail(times) => self.failures.0.store(u32::from(times), Ordering::SeqCst),
             Step::Check => self.check().await?,
         }
         Ok(())
@@ -392,7 +320,7 @@ impl World {
 
     async fn check(&self) -> Result<(), TestCaseError> {
         self.caught_up().await;
-        self.failures.store(0, Ordering::SeqCst);
+        self.failures.0.store(0, Ordering::SeqCst);
         let feed = Feed::new(
             Arc::clone(&self.content),
             Arc::clone(&self.views),

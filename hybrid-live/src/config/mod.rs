@@ -76,6 +76,7 @@ pub(crate) struct Limits {
     pub(crate) streams: usize,
     pub(crate) header_seconds: u64,
     pub(crate) request_seconds: u64,
+    pub(crate) requests: usize,
     pub(crate) shutdown_seconds: u64,
 }
 
@@ -161,6 +162,7 @@ impl Default for Config {
                 streams: 20_000,
                 header_seconds: 15,
                 request_seconds: 30,
+                requests: 2048,
                 shutdown_seconds: 10,
             },
             rate_limits: RateLimits {
@@ -257,6 +259,7 @@ impl Config {
             ("limits.connections", self.limits.connections),
             ("limits.header_seconds", self.limits.header_seconds as usize),
             ("limits.request_seconds", self.limits.request_seconds as usize),
+            ("limits.requests", self.limits.requests),
             ("projections.batch", batch),
             ("projections.parallelism", parallelism),
             ("projections.trim_to", trim_to),

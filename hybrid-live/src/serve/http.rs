@@ -65,6 +65,23 @@ pub(super) fn guarded(router: Router, config: &Config) -> Router {
     router.layer(from_fn(trace::layer))
 }
 
+/// Bounds how many requests may be under way in `router`, until their answers begin. One too many is refused at once:
+/// behind a store that has become slow, waiting would only make every answer later and the queue longer.
+pub(super) fn at_most(requests: usize, router: Router) -> Router {
+    let places = Arc::new(Semaphore::new(requests));
+    let admit = move |request: Request, next: Next| {
+        let places = Arc::clone(&places);
+        async move {
+            let Ok(_place) = places.try_acquire() else {
+                metrics::counter!("hybrid_live_http_shed_requests_total").increment(1);
+                return Problem::from(Code::Overloaded).into_response();
+            };
+            next.run(request).await
+        }
+    };
+    router.route_layer(from_fn(admit))
+}
+
 /// Bounds the time until the answer begins. A stream's begins at once and goes on for as long as it likes.
 async fn bounded(limit: Duration, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {

@@ -128,5 +128,6 @@ fn router(
     let health = query_api::health::router(health::probes(stores, projections, metrics));
     let counted = move |request, next| rate_limits::layer(Arc::clone(&limits), Arc::clone(&tokens), request, next);
     let api = command_api::router(commands).merge(query_api::router(ports, settings)).merge(admin::router(admins));
-    Ok(api.route_layer(from_fn(counted)).merge(health).merge(reference::router()))
+    let api = http::at_most(config.limits.requests, api.route_layer(from_fn(counted)));
+    Ok(api.merge(health).merge(reference::router()))
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use adapters::checkpoints::{Build, Generation, Owner, OwnerEpoch, Partition, SqliteCheckpoints, TIMELINES};
 use adapters::content::{Commit, Preview, Rendered, SqliteContent};
+use adapters::decorated::Decorated;
 use adapters::event_log::{Attributes, Record, SqliteEventLog};
 use adapters::http::cursor::Cursors;
 use adapters::live::{Channel, Live, Message, News};
@@ -25,7 +26,7 @@ use domain::{CommentId, CorrelationId, EventId, Lane, Position, PostId, StreamId
 use serde::Serialize;
 use tempfile::TempDir;
 
-use super::counted::{Calls, Counted};
+use super::counted::Calls;
 use super::live::ManualLive;
 use crate::Ports;
 use crate::feed::Feed;
@@ -64,10 +65,10 @@ impl World {
         let calls = Arc::new(Calls::default());
         let live = Arc::new(ManualLive::default());
         let ports = Ports {
-            content: Arc::new(Counted::new(SqliteContent::open(truth.clone(), None).unwrap(), &calls)),
+            content: Arc::new(Decorated::new(Arc::new(SqliteContent::open(truth.clone(), None).unwrap()), calls.clone())),
             event_log: Arc::new(SqliteEventLog::open(truth.clone(), PARTITIONS).await.unwrap()),
-            views: Arc::new(Counted::new(SqliteViews::new(read_models.clone()), &calls)),
-            timelines: Arc::new(Counted::new(SqliteTimelines::new(read_models.clone()), &calls)),
+            views: Arc::new(Decorated::new(Arc::new(SqliteViews::new(read_models.clone())), calls.clone())),
+            timelines: Arc::new(Decorated::new(Arc::new(SqliteTimelines::new(read_models.clone())), calls.clone())),
             checkpoints: Arc::new(SqliteCheckpoints::open(read_models, truth).unwrap()),
             live: live.clone(),
         };

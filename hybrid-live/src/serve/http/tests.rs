@@ -99,6 +99,40 @@ async fn takes_a_body(_: Body<Anything>) -> &'static str {
 }
 
 #[tokio::test]
+async fn one_request_too_many_is_told_to_come_again() {
+    let (inside, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (entered, released) = (Arc::clone(&inside), Arc::clone(&go));
+    let wait = get(move || {
+        let (entered, released) = (Arc::clone(&entered), Arc::clone(&released));
+        async move {
+            entered.notify_one();
+            released.notified().await;
+            "done"
+        }
+    });
+    let free = Router::new().route("/free", get(async || "free"));
+    let server = Server::start(at_most(1, Router::new().route("/wait", wait)).merge(free), |_| {}).await;
+    let waiting = server.connect().await;
+    send(&waiting, &request("GET", "/wait", "")).await;
+    inside.notified().await;
+
+    let (status, problem) = server.ask(&request("GET", "/wait", "")).await;
+    assert_eq!((status, problem["code"].as_str()), (503, Some("overloaded")));
+    // What is not bounded is not in its way.
+    let free = server.connect().await;
+    send(&free, &request("GET", "/free", "")).await;
+    assert!(receive(&free, usize::MAX).await.ends_with("free"));
+
+    go.notify_one();
+    assert!(receive(&waiting, usize::MAX).await.ends_with("done"));
+    let again = server.connect().await;
+    send(&again, &request("GET", "/wait", "")).await;
+    inside.notified().await;
+    go.notify_one();
+    assert!(receive(&again, usize::MAX).await.ends_with("done"));
+}
+
+#[tokio::test]
 async fn unknown_paths_and_methods_are_problems() {
     let server = Server::start(Router::new().route("/here", get(|| async { "1" })), |_| {}).await;
     let (status, problem) = server.ask(&request("GET", "/nowhere", "")).await;
