@@ -55,5 +55,7 @@ installed() {
 
 # jars POM FOLDER: all jars that a pom.xml names, and those that they need.
 jars() {
-    mvn --quiet --batch-mode -Dstyle.color=never --file "$1" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$2/lib" >&2
+    mvn --batch-mode --file "$1" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$2/lib" > "$2/maven.log" 2>&1 && return
+    tail -n 30 "$2/maven.log" >&2
+    return 1
 }
