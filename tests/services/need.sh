@@ -5,7 +5,8 @@
 need() {
     local program=$1
     shift
-    command -v "$program" > /dev/null && return
+    # A file: what is built into the shell alone does not count.
+    type -P "$program" > /dev/null && return
     install_packages "$program" "$@"
 }
 
