@@ -27,7 +27,7 @@ start_container() {
         paused) docker unpause "$container" > /dev/null ;;
         '') services start "$name" "$container" "$port" ;;
         *)
-            since=$(date +%s)
+            since=$(date +%s.%N)
             docker start "$container" > /dev/null && until_true 180 said_since "$container" "$since" "$(services ready "$name")"
             ;;
     esac || {
@@ -53,7 +53,11 @@ control_container() {
     local container
     container=$(container_of "$1")
     case "$2" in
-        kill) docker kill "$container" > /dev/null ;;
+        kill)
+            # The engine does not kill what stands still.
+            [ "$(state_of "$container")" != paused ] || docker unpause "$container" > /dev/null
+            docker kill "$container" > /dev/null
+            ;;
         pause) docker pause "$container" > /dev/null ;;
         resume) docker unpause "$container" > /dev/null ;;
         pid) docker inspect --format '{{.State.Pid}}' "$container" ;;
