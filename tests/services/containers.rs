@@ -55,19 +55,22 @@ fn container(server: &str, name: &str, port: u16) -> Result<ContainerRequest<Gen
         });
     Ok(match server {
         "kafka" => kafka(request, port),
-        // Acknowledged is on disk: tests kill it and count. The image writes this into its own settings.
-        "cassandra" => request
-            .with_env_var("MAX_HEAP_SIZE", "1G")
-            .with_env_var("HEAP_NEWSIZE", "256M")
-            .with_cmd(["bash", "-c", CASSANDRA_IN_BATCHES]),
+        "cassandra" => cassandra(request),
         "redis" => request.with_cmd(["redis-server", "--save", "", "--appendonly", "no"]),
         _ => request,
     })
 }
 
-/// Starts Cassandra with `commitlog_sync: batch` instead of `periodic`.
-const CASSANDRA_IN_BATCHES: &str = "sed -i -e 's/^commitlog_sync: periodic/commitlog_sync: batch/' -e '/^commitlog_sync_period/d' \
-                                    /etc/cassandra/cassandra.yaml && exec docker-entrypoint.sh cassandra -f";
+/// Acknowledged is on disk: tests kill it and count. The image has no variable for that, so its settings are changed before
+/// it starts.
+fn cassandra(request: ContainerRequest<GenericImage>) -> ContainerRequest<GenericImage> {
+    let in_batches = "sed -i -e 's/^commitlog_sync: periodic/commitlog_sync: batch/' -e '/^commitlog_sync_period/d' \
+                      /etc/cassandra/cassandra.yaml && exec docker-entrypoint.sh cassandra -f";
+    request
+        .with_env_var("MAX_HEAP_SIZE", "1G")
+        .with_env_var("HEAP_NEWSIZE", "256M")
+        .with_cmd(["bash", "-c", in_batches])
+}
 
 /// One node that is broker and controller. It tells clients to come to the port of this machine.
 fn kafka(request: ContainerRequest<GenericImage>, port: u16) -> ContainerRequest<GenericImage> {
