@@ -41,7 +41,7 @@ async fn channels_are_sharded_and_share_connections() {
     for number in 0..200 {
         subscriptions.push(live.subscribe(channel(number)).await.unwrap());
     }
-    assert_eq!(node.ask::<Vec<String>>("PUBSUB SHARDCHANNELS").await.unwrap().len(), 200);
+    assert_eq!(shards(&node).await.len(), 200);
     assert!(node.ask::<Vec<String>>("PUBSUB CHANNELS").await.unwrap().is_empty());
     live.publish_to_each((0..200).map(channel).collect(), message(1)).await.unwrap();
     for subscription in &mut subscriptions {
@@ -51,6 +51,10 @@ async fn channels_are_sharded_and_share_connections() {
     for subscription in &mut subscriptions {
         assert_eq!(next(subscription.as_mut()).await, Some(Delivery::Lost));
     }
+}
+
+async fn shards(node: &OwnServer) -> Vec<String> {
+    node.ask("PUBSUB SHARDCHANNELS").await.unwrap()
 }
 
 /// Two nodes with half of the slots each; then a slot moves, and takes its channel along.
@@ -71,14 +75,6 @@ async fn a_channel_moves_with_its_slot() {
     for number in 0..50 {
         subscriptions.push(live.subscribe(channel(number)).await.unwrap());
     }
-    let shards = |node: &OwnServer| {
-        let port = node.port;
-        async move {
-            let client = redis::Client::open(("127.0.0.1", port)).unwrap();
-            let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-            redis::cmd("PUBSUB").arg("SHARDCHANNELS").query_async::<Vec<String>>(&mut connection).await.unwrap()
-        }
-    };
     let (here, there) = (shards(&one).await, shards(&other).await);
     assert!(here.len() + there.len() == 50 && !here.is_empty() && !there.is_empty());
     live.publish_to_each((0..50).map(channel).collect(), message(1)).await.unwrap();

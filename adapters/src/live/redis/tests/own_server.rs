@@ -64,7 +64,11 @@ impl OwnServer {
 
     /// Another connection than the adapter's.
     pub(super) async fn control(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
-        redis::Client::open(("127.0.0.1", self.port))?.get_multiplexed_async_connection().await
+        // The driver's own patience is half a second, and machines that test are busy.
+        let config = redis::AsyncConnectionConfig::new();
+        let config = config.set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+        let client = redis::Client::open(("127.0.0.1", self.port))?;
+        client.get_multiplexed_async_connection_with_config(&config).await
     }
 
     pub(super) async fn ask<T: redis::FromRedisValue>(&self, command: &str) -> redis::RedisResult<T> {

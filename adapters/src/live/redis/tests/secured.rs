@@ -29,8 +29,7 @@ fn secured_server() -> OwnServer {
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
     let mut server = OwnServer::spawn(|directory| {
         make_certificates(directory, &["server", "client"]);
-        let rights =
-            "resetchannels &own:* -@all +publish +subscribe +unsubscribe +ping +info +hello +client|setinfo +select";
+        let rights = "resetchannels &own:* -@all +publish +subscribe +unsubscribe +ping +info +hello +select";
         let users =
             format!("user default off\nuser ada on >{PASSWORD} {rights}\nuser bob on >{PASSWORD} {rights} -info\n");
         std::fs::write(directory.join("users.acl"), users).expect("written");
