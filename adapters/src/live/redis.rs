@@ -8,7 +8,8 @@
 //! its subscriptions, one per channel however many listen here. Redis forgets a message that it has handed out, so the
 //! port's promise is kept on this side:
 //!
-//! - `subscribe` returns once the server has confirmed the channel on the present connection.
+//! - `subscribe` returns once the server has confirmed the channel on the present connection. Who joins others on a channel
+//!   waits for an answer on that connection, too: by then whatever was published before has arrived, and is not theirs.
 //! - A lost connection is noticed by its end or, if it is only half open, by a ping that is not answered. It is opened again
 //!   (with growing, jittered pauses), and all channels are subscribed to again. With the confirmation of its channel, and
 //!   before any message that came after it, each listener gets [`Delivery::Lost`]: what it re-reads then holds what was

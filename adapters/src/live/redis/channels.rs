@@ -34,10 +34,31 @@ struct State {
     is_closed: bool,
 }
 
+/// What there is to be done about subscriptions.
+pub(super) struct Changes {
+    /// Channels to subscribe to.
+    pub(super) wanted: Vec<Arc<str>>,
+    /// Channels that nobody listens to any more.
+    pub(super) unwanted: Vec<Arc<str>>,
+    /// Channels that are subscribed to, and that more listen to now.
+    joined: Vec<Arc<str>>,
+    /// The last listener who is meant.
+    last: u64,
+}
+
+impl Changes {
+    pub(super) fn has_joined(&self) -> bool {
+        !self.joined.is_empty()
+    }
+}
+
 #[derive(Default)]
 struct Entry {
     /// Whether the present link's server has confirmed the channel.
     is_confirmed: bool,
+    /// The last of the listeners that the channel was asked for. Who came later may not be confirmed by the answer: it may
+    /// be followed by what was published before they came.
+    asked_for: u64,
     listeners: HashMap<u64, Arc<Mailbox>>,
 }
 
@@ -58,12 +79,10 @@ impl Channels {
         state.listeners += 1;
         let number = state.listeners;
         let entry = state.entries.entry(Arc::clone(&name)).or_default();
-        let mailbox = Arc::new(Mailbox::new(self.capacity, entry.is_confirmed, is_closed));
+        let mailbox = Arc::new(Mailbox::new(self.capacity, is_closed));
         entry.listeners.insert(number, Arc::clone(&mailbox));
-        if !entry.is_confirmed {
-            state.changed.insert(Arc::clone(&name));
-            self.changed.notify_one();
-        }
+        state.changed.insert(Arc::clone(&name));
+        self.changed.notify_one();
         Listener { channels: Arc::clone(self), name, number, mailbox }
     }
 
@@ -108,7 +127,12 @@ impl Channels {
         let mut state = self.lock();
         state.changed.clear();
         state.entries.retain(|_, entry| !entry.listeners.is_empty());
-        state.entries.keys().cloned().collect()
+        let last = state.listeners;
+        let asked = state.entries.iter_mut().map(|(name, entry)| {
+            entry.asked_for = last;
+            Arc::clone(name)
+        });
+        asked.collect()
     }
 
     /// Returns when there are changes.
@@ -116,24 +140,37 @@ impl Channels {
         self.changed.notified().await;
     }
 
-    /// What is to be subscribed to, and what is not any more. To be carried out, and confirmed, before the next call.
-    pub(super) fn changes(&self) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+    /// What is to be done. To be carried out, and confirmed, before the next call.
+    pub(super) fn changes(&self) -> Changes {
         let mut state = self.lock();
-        let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
+        let last = state.listeners;
+        let mut changes = Changes { wanted: Vec::new(), unwanted: Vec::new(), joined: Vec::new(), last };
         for name in std::mem::take(&mut state.changed) {
-            let Some(entry) = state.entries.get(&name) else { continue };
+            let Some(entry) = state.entries.get_mut(&name) else { continue };
             match (entry.listeners.is_empty(), entry.is_confirmed) {
                 (true, is_confirmed) => {
                     state.entries.remove(&name);
                     if is_confirmed {
-                        unwanted.push(name);
+                        changes.unwanted.push(name);
                     }
                 }
-                (false, false) => wanted.push(name),
-                (false, true) => {}
+                (false, true) => changes.joined.push(name),
+                (false, false) => {
+                    entry.asked_for = last;
+                    changes.wanted.push(name);
+                }
             }
         }
-        (wanted, unwanted)
+        changes
+    }
+
+    /// What was on its way has arrived: who joined a channel before hears what is published from now on.
+    pub(super) fn have_joined(&self, changes: &Changes) {
+        let state = self.lock();
+        for entry in changes.joined.iter().filter_map(|name| state.entries.get(name)) {
+            let joined = entry.listeners.iter().filter(|(number, _)| **number <= changes.last);
+            joined.for_each(|(_, listener)| listener.begin());
+        }
     }
 
     /// Takes what the server says on a link; answers whether the link is still good.
@@ -161,8 +198,11 @@ impl Channels {
         }
         let Some(entry) = state.entries.get_mut(name) else { return };
         entry.is_confirmed = true;
-        for listener in entry.listeners.values() {
-            listener.confirm();
+        for (number, listener) in &entry.listeners {
+            listener.lose();
+            if *number <= entry.asked_for {
+                listener.begin();
+            }
         }
     }
 
@@ -230,26 +270,29 @@ struct Waiting {
 }
 
 impl Mailbox {
-    fn new(capacity: usize, is_confirmed: bool, is_closed: bool) -> Self {
-        let waiting = Waiting { is_confirmed, is_lost: false, deliveries: VecDeque::new(), is_closed };
+    fn new(capacity: usize, is_closed: bool) -> Self {
+        let waiting = Waiting { is_confirmed: false, is_lost: false, deliveries: VecDeque::new(), is_closed };
         Self { waiting: Mutex::new(waiting), capacity, arrived: Notify::new() }
     }
 
-    /// The channel is subscribed to: for the first time, or again, and then who knows what has been missed.
-    fn confirm(&self) {
-        let mut waiting = self.lock();
-        if waiting.is_confirmed {
-            waiting.put(self.capacity, None);
-        }
-        waiting.is_confirmed = true;
-        drop(waiting);
+    /// The channel is subscribed to, for this listener, too.
+    fn begin(&self) {
+        self.lock().is_confirmed = true;
         self.arrived.notify_one();
     }
 
-    /// Adds a message, or the word that one is missing.
+    /// The channel is subscribed to again: who knows what has been missed.
+    fn lose(&self) {
+        self.put(None);
+    }
+
+    /// Adds a message, or the word that one is missing, for whoever has subscribed already.
     fn put(&self, message: Option<Arc<Message>>) {
-        self.lock().put(self.capacity, message);
-        self.arrived.notify_one();
+        let mut waiting = self.lock();
+        if waiting.is_confirmed {
+            waiting.put(self.capacity, message);
+            self.arrived.notify_one();
+        }
     }
 
     fn close(&self) {
@@ -363,6 +406,71 @@ mod tests {
                 Delivery::Lost => 0,
             })
             .collect()
+    }
+
+    fn push(kind: PushKind, content: &str) -> PushInfo {
+        let data = ["channel", content].map(|text| Value::BulkString(text.as_bytes().to_vec()));
+        PushInfo { kind, data: data.to_vec() }
+    }
+
+    fn news(position: i64) -> PushInfo {
+        push(PushKind::Message, &serde_json::to_string(&*message(position).unwrap()).unwrap())
+    }
+
+    fn heard(listener: &Listener) -> Vec<i64> {
+        taken(&mut listener.mailbox.lock())
+    }
+
+    #[test]
+    fn what_an_older_link_says_does_not_count() {
+        let channels = Arc::new(Channels::new(8));
+        let listener = channels.listen("channel".into());
+        let old = channels.next_link();
+        assert_eq!(channels.all().len(), 1);
+        channels.pushed(old, &push(PushKind::Subscribe, "1"));
+        channels.pushed(old, &news(1));
+        let new = channels.next_link();
+        channels.pushed(old, &news(2));
+        channels.pushed(old, &push(PushKind::Subscribe, "1"));
+        channels.pushed(new, &news(3));
+        assert_eq!(heard(&listener), [1], "nothing is heard on a link that has not confirmed the channel");
+        channels.pushed(new, &push(PushKind::Subscribe, "1"));
+        channels.pushed(new, &news(4));
+        channels.pushed(old, &news(5));
+        assert_eq!(heard(&listener), [0, 4]);
+    }
+
+    /// What follows the answer may have been published before who came last came.
+    #[test]
+    fn who_comes_while_a_channel_is_asked_for_waits_for_another_answer() {
+        let channels = Arc::new(Channels::new(8));
+        let link = channels.next_link();
+        let first = channels.listen("channel".into());
+        assert_eq!(channels.changes().wanted.len(), 1);
+        let second = channels.listen("channel".into());
+        channels.pushed(link, &push(PushKind::Subscribe, "1"));
+        channels.pushed(link, &news(1));
+        let changes = channels.changes();
+        assert!(changes.has_joined() && changes.wanted.is_empty());
+        let third = channels.listen("channel".into());
+        channels.pushed(link, &news(2));
+        channels.have_joined(&changes);
+        channels.pushed(link, &news(3));
+        assert_eq!((heard(&first), heard(&second), heard(&third)), (vec![1, 2, 3], vec![3], vec![]));
+        assert!(channels.changes().has_joined(), "the third's turn");
+    }
+
+    #[test]
+    fn a_subscription_that_the_server_ends_breaks_the_link() {
+        let channels = Arc::new(Channels::new(8));
+        let link = channels.next_link();
+        let listener = channels.listen("channel".into());
+        channels.changes();
+        assert!(channels.pushed(link, &push(PushKind::SSubscribe, "1")));
+        assert!(!channels.pushed(link, &push(PushKind::SUnsubscribe, "0")));
+        drop(listener);
+        assert_eq!(channels.changes().unwanted.len(), 1);
+        assert!(channels.pushed(link, &push(PushKind::SUnsubscribe, "0")), "it was asked for");
     }
 
     #[test]

@@ -128,9 +128,14 @@ async fn subscribed(
         loop {
             tokio::select! {
                 () = channels.changed() => {
-                    let (wanted, unwanted) = channels.changes();
-                    link.unsubscribe(&unwanted).await?;
-                    link.subscribe(&wanted).await?;
+                    let changes = channels.changes();
+                    link.unsubscribe(&changes.unwanted).await?;
+                    link.subscribe(&changes.wanted).await?;
+                    if changes.has_joined() {
+                        // A message before this answer may have been published before they came.
+                        link.ping().await?;
+                        channels.have_joined(&changes);
+                    }
                 }
                 _ = ticks.tick() => link.ping().await?,
             }
