@@ -90,6 +90,20 @@ async fn expect_end(subscription: &mut dyn Subscription) {
     assert_eq!(next(subscription).await, None);
 }
 
+/// Much is on its way still when the port is dropped: what was published before is given out all the same.
+#[tokio::test]
+async fn what_is_under_way_at_the_end_arrives() {
+    const LAST: i64 = 5_000;
+    let url = shared_url();
+    let publisher = opened(&url).await;
+    let listening = RedisLive::open(&StoreUrl::parse(&url).unwrap(), LAST as usize).await.unwrap();
+    let mut subscription = listening.subscribe(channel(1)).await.unwrap();
+    publisher.publish(channel(1), (1..=LAST).map(message).collect()).await.unwrap();
+    drop(listening);
+    expect(subscription.as_mut(), 1..=LAST).await;
+    expect_end(subscription.as_mut()).await;
+}
+
 #[tokio::test]
 async fn prefixes_keep_installations_apart() {
     let (one, other) = (opened(&shared_url()).await, opened(&shared_url()).await);
