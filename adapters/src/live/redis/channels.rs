@@ -210,7 +210,8 @@ impl Channels {
         let message = match serde_json::from_slice(content) {
             Ok(message) => Some(Arc::new(message)),
             Err(error) => {
-                tracing::warn!(channel = name, %error, "a live message cannot be read");
+                // Not louder: during an upgrade it may be every second one.
+                tracing::debug!(channel = name, %error, "a live message cannot be read");
                 None
             }
         };
