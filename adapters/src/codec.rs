@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use domain::event::UnreadableEvent;
 use domain::stream::Malformed;
-use domain::{Envelope, Event, SealedBox, StreamId};
+use domain::{Envelope, Event, SealedBox, StreamId, UserId};
 
 use crate::StoreError;
 use crate::content::Content;
@@ -20,6 +20,9 @@ mod keys;
 mod tests;
 
 use keys::{Found, Keys};
+
+/// Nobody: a key under this id shows with which wrapping key a content's keys are wrapped.
+pub const WITNESS: UserId = UserId::MIN;
 
 /// Seals and opens.
 pub struct Codec {
@@ -53,6 +56,15 @@ impl Codec {
     /// With the keys that `content` stores.
     pub fn new(content: Arc<dyn Content>, secrets: &Secrets) -> Self {
         Self { keys: Keys::new(content, secrets.wrapping_key().clone()) }
+    }
+
+    /// Whether the server's wrapping key is the one that this content has been written with from the first process on:
+    /// others, with which nobody could read what there is, must not get in.
+    ///
+    /// # Errors
+    /// The key of [`WITNESS`] cannot be had.
+    pub async fn fits_the_content(&self) -> Result<bool, StoreError> {
+        self.keys.opens(WITNESS).await
     }
 
     /// The record of an event, its personal data sealed (E2). Makes the person's key on first use.

@@ -144,18 +144,27 @@ impl Secrets {
     /// # Errors
     /// See [`SecretsError`].
     pub fn load_or_create(path: &Path) -> Result<Self, SecretsError> {
+        if let Some(secrets) = Self::load(path)? {
+            return Ok(secrets);
+        }
         let file_error = |error| SecretsError::File { path: path.to_owned(), error };
+        create(path).map_err(file_error)?;
+        Self::read(path, File::open(path).map_err(file_error)?)
+    }
+
+    /// Reads the file at `path`; `None` where there is none.
+    ///
+    /// # Errors
+    /// See [`SecretsError`].
+    pub fn load(path: &Path) -> Result<Option<Self>, SecretsError> {
         match File::open(path) {
-            Ok(file) => Self::load(path, file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                create(path).map_err(file_error)?;
-                Self::load(path, File::open(path).map_err(file_error)?)
-            }
-            Err(error) => Err(file_error(error)),
+            Ok(file) => Self::read(path, file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(SecretsError::File { path: path.to_owned(), error }),
         }
     }
 
-    fn load(path: &Path, mut file: File) -> Result<Self, SecretsError> {
+    fn read(path: &Path, mut file: File) -> Result<Self, SecretsError> {
         let file_error = |error| SecretsError::File { path: path.to_owned(), error };
         // Of the open file and not of its name, which may stand for another file by now.
         let mode = file.metadata().map_err(file_error)?.permissions().mode() & 0o7777;

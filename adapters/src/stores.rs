@@ -11,16 +11,22 @@ use crate::checkpoints::{Checkpoints, SqliteCheckpoints};
 use crate::content::{Content, SqliteContent};
 use crate::event_log::{EventLog, SqliteEventLog};
 use crate::live::{BroadcastLive, Live};
-use crate::sqlite::{Database, Durability, READ_MODELS, Schema, TRUTH};
+use crate::sqlite::{Database, Durability, READ_MODELS, Schema, Sharing, TRUTH};
 use crate::timelines::{SqliteTimelines, Timelines};
 use crate::url;
 use crate::views::{SqliteViews, Views};
+
+mod migration;
+
+pub use migration::{Migrated, Migration, migrate};
 
 /// Messages that one slow listener may be behind.
 const LIVE_BUFFER: usize = 256;
 
 /// The scheme of embedded stores.
 const SQLITE: &str = "sqlite";
+/// The scheme of stores that go with their process.
+const MEMORY: &str = "memory";
 
 /// Schemes of stores on servers, and the cargo feature that each needs.
 const ON_SERVERS: [(&str, &str); 5] = [
@@ -48,6 +54,36 @@ pub struct StoreUrls {
     pub live: String,
 }
 
+impl StoreUrls {
+    /// Each store's name in the configuration, and where it is.
+    fn all(&self) -> [(&'static str, &str); 6] {
+        let Self { content, event_log, views, timelines, checkpoints, live } = self;
+        [
+            ("content", content),
+            ("event_log", event_log),
+            ("views", views),
+            ("timelines", timelines),
+            ("checkpoints", checkpoints),
+            ("live", live),
+        ]
+    }
+
+    /// Whether any store is in a file of this machine.
+    pub fn use_files(&self) -> bool {
+        self.all().iter().any(|(_, url)| scheme(url) == SQLITE)
+    }
+
+    /// A store that no other process can see, if there is one: its name and its URL.
+    pub fn in_memory(&self) -> Option<(&'static str, &str)> {
+        self.all().into_iter().find(|(_, url)| scheme(url) == MEMORY)
+    }
+
+    /// Whether the truth is on a server, where processes on several machines reach it.
+    pub fn content_is_on_a_server(&self) -> bool {
+        scheme(&self.content) != SQLITE
+    }
+}
+
 /// Open stores.
 #[derive(Clone)]
 pub struct Stores {
@@ -65,15 +101,6 @@ pub struct Stores {
     pub live: Arc<dyn Live>,
     /// Whether the log gets events in the documents' own transactions, so that there is nothing for a relay to do.
     pub log_shares_transactions: bool,
-}
-
-/// What bringing a store's schema up to date came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Migration {
-    /// The version that was there; 0 where there was none.
-    pub from: u32,
-    /// The version that is there now.
-    pub to: u32,
 }
 
 /// Why the stores did not open.
@@ -117,18 +144,18 @@ pub enum OpenStoresError {
     },
 }
 
-/// Opens every store. `partitions` is for a log that is not there yet.
+/// Opens every store. `partitions` is for a log that is not there yet; `sharing` says who else is at work on files.
 ///
 /// # Errors
 /// Names the store and what is wrong with it.
-pub async fn open(urls: &StoreUrls, partitions: u16) -> Result<Stores, OpenStoresError> {
-    let mut files = Files::default();
+pub async fn open(urls: &StoreUrls, partitions: u16, sharing: Sharing) -> Result<Stores, OpenStoresError> {
+    let mut files = Files { sharing, ..Files::default() };
     let embedded_log = embedded_log(&mut files, urls, partitions).await?;
     let event_log = match &embedded_log {
         Some(log) => Arc::clone(log) as Arc<dyn EventLog>,
         None => open_event_log(&urls.event_log, partitions).await?,
     };
-    let (content, log_shares_transactions) = open_content(&mut files, urls, embedded_log).await?;
+    let (content, log_shares_transactions) = content(&mut files, urls, embedded_log).await?;
     Ok(Stores {
         content,
         event_log,
@@ -138,6 +165,14 @@ pub async fn open(urls: &StoreUrls, partitions: u16) -> Result<Stores, OpenStore
         live: open_live(urls).await?,
         log_shares_transactions,
     })
+}
+
+/// Opens the truth alone.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub async fn open_content(urls: &StoreUrls) -> Result<Arc<dyn Content>, OpenStoresError> {
+    content(&mut Files::default(), urls, None).await.map(|(content, _)| content)
 }
 
 /// The log, where it is embedded.
@@ -160,7 +195,7 @@ async fn open_event_log(url: &str, _partitions: u16) -> Result<Arc<dyn EventLog>
 }
 
 /// The truth, and whether the log shares its transactions.
-async fn open_content(
+async fn content(
     files: &mut Files,
     urls: &StoreUrls,
     embedded_log: Option<Arc<SqliteEventLog>>,
@@ -211,7 +246,7 @@ async fn open_checkpoints(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn
 async fn open_live(urls: &StoreUrls) -> Result<Arc<dyn Live>, OpenStoresError> {
     let url = &urls.live;
     match scheme(url) {
-        "memory" if url == "memory:" => Ok(Arc::new(BroadcastLive::new(LIVE_BUFFER))),
+        MEMORY if url == "memory:" => Ok(Arc::new(BroadcastLive::new(LIVE_BUFFER))),
         #[cfg(feature = "redis")]
         "redis" => {
             let opened = async { crate::live::RedisLive::open(&parsed(url)?, LIVE_BUFFER).await };
@@ -256,8 +291,16 @@ impl Kind {
 }
 
 /// Files that are open already.
-#[derive(Default)]
-struct Files(Vec<OpenFile>);
+struct Files {
+    sharing: Sharing,
+    open: Vec<OpenFile>,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { sharing: Sharing::Alone, open: Vec::new() }
+    }
+}
 
 struct OpenFile {
     port: &'static str,
@@ -267,27 +310,32 @@ struct OpenFile {
 }
 
 impl Files {
+    /// The file that a URL names.
+    fn path(port: &'static str, url: &str) -> Result<PathBuf, OpenStoresError> {
+        match url.strip_prefix("sqlite:") {
+            Some(path) if !path.is_empty() => Ok(resolved(Path::new(path))),
+            _ => Err(unsupported(port, url, "sqlite:PATH")),
+        }
+    }
+
     /// The file of the truth, or of the log where the truth is elsewhere.
     fn truth(&self) -> Option<Arc<Database>> {
         let is_truth = |kind| move |open: &&OpenFile| open.kind == Kind::Truth && open.port == kind;
-        let of = |port| self.0.iter().find(is_truth(port));
+        let of = |port| self.open.iter().find(is_truth(port));
         of("content").or_else(|| of("event_log")).map(|open| Arc::clone(&open.database))
     }
 
     fn open(&mut self, port: &'static str, url: &str, kind: Kind) -> Result<Arc<Database>, OpenStoresError> {
-        let path = match url.strip_prefix("sqlite:") {
-            Some(path) if !path.is_empty() => resolved(Path::new(path)),
-            _ => return Err(unsupported(port, url, "sqlite:PATH")),
-        };
-        if let Some(open) = self.0.iter().find(|open| open.path == path) {
+        let path = Self::path(port, url)?;
+        if let Some(open) = self.open.iter().find(|open| open.path == path) {
             if open.kind != kind {
                 return Err(OpenStoresError::SharedFile { port: open.port, other: port, path });
             }
             return Ok(Arc::clone(&open.database));
         }
-        let database = Database::open(&path, kind.schema(), kind.durability());
+        let database = Database::open_as(&path, kind.schema(), kind.durability(), self.sharing);
         let database = database.map_err(|source| failed(port, url, source))?;
-        self.0.push(OpenFile { port, path, kind, database: Arc::clone(&database) });
+        self.open.push(OpenFile { port, path, kind, database: Arc::clone(&database) });
         Ok(database)
     }
 }
@@ -337,7 +385,7 @@ mod tests {
     }
 
     async fn refusal(urls: &StoreUrls) -> String {
-        open(urls, 4).await.err().expect("refused").to_string()
+        open(urls, 4, Sharing::Alone).await.err().expect("refused").to_string()
     }
 
     #[tokio::test]
@@ -345,7 +393,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let mut spelled = urls(directory.path());
         spelled.event_log = format!("sqlite:{}/./truth.db", directory.path().display());
-        assert!(open(&spelled, 4).await.expect("opens").log_shares_transactions);
+        assert!(open(&spelled, 4, Sharing::Alone).await.expect("opens").log_shares_transactions);
     }
 
     #[tokio::test]
@@ -353,15 +401,15 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let mut apart = urls(directory.path());
         apart.event_log = format!("sqlite:{}", directory.path().join("log.db").display());
-        assert!(!open(&apart, 4).await.expect("opens").log_shares_transactions);
+        assert!(!open(&apart, 4, Sharing::Alone).await.expect("opens").log_shares_transactions);
     }
 
     #[tokio::test]
     async fn an_existing_log_keeps_its_partitions() {
         let directory = tempfile::tempdir().expect("a directory");
         let urls = urls(directory.path());
-        drop(open(&urls, 4).await.expect("opens"));
-        assert_eq!(open(&urls, 9).await.expect("opens").event_log.partitions(), 4);
+        drop(open(&urls, 4, Sharing::Alone).await.expect("opens"));
+        assert_eq!(open(&urls, 9, Sharing::Alone).await.expect("opens").event_log.partitions(), 4);
     }
 
     #[tokio::test]
@@ -389,6 +437,35 @@ mod tests {
         shared.timelines.clone_from(&shared.content);
         let refusal = refusal(&shared).await;
         assert!(refusal.contains("cannot share the file"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn migrating_makes_what_is_not_there_and_changes_nothing_the_second_time() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let urls = urls(directory.path());
+        let versions = |migrated: &[Migrated]| -> Vec<(&'static str, u32, u32)> {
+            migrated.iter().map(|one| (one.port, one.migration.from, one.migration.to)).collect()
+        };
+        let (truth, models) = (TRUTH.migrations.len() as u32, READ_MODELS.migrations.len() as u32);
+        let first = migrate(&urls, 7).await.expect("migrates");
+        let made = [("content", 0, truth), ("event_log", truth, truth), ("views", 0, models)];
+        assert_eq!(versions(&first)[..3], made);
+        assert_eq!(first[0].url, urls.content);
+        let second = migrate(&urls, 9).await.expect("migrates");
+        assert!(second.iter().all(|one| one.migration.from == one.migration.to), "{second:?}");
+        let stores = open(&urls, 11, Sharing::Shared).await.expect("opens");
+        assert_eq!(stores.event_log.partitions(), 7, "those of the first time");
+    }
+
+    #[test]
+    fn what_does_not_leave_the_process_or_the_machine_is_known() {
+        let urls = urls(Path::new("/data"));
+        assert!(urls.use_files() && !urls.content_is_on_a_server());
+        assert_eq!(urls.in_memory(), Some(("live", "memory:")));
+        let live = "redis://cache".to_owned();
+        assert_eq!(StoreUrls { live, ..urls.clone() }.in_memory(), None);
+        let content = "mongodb://truth".to_owned();
+        assert!(StoreUrls { content, ..urls }.content_is_on_a_server());
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use command_api::auth::roles::Role;
 use domain::{StreamId, Timestamp};
 
-use crate::config::{Flags, LogFlags, LogFormat};
+use crate::config::{Flags, LogFlags, LogFormat, ProjectionFlags, ServerRole};
 use crate::operations::events::Start;
 
 /// The backend of a live social feed.
@@ -49,13 +49,20 @@ pub(crate) struct Global {
     log_filter: Option<String>,
 }
 
-impl Global {
+impl Cli {
     /// Those of the flags that are settings.
     pub(crate) fn settings(&self) -> Flags {
+        let Global { listen, data_dir, log_format, log_filter, .. } = &self.global;
+        let (roles, only) = match &self.command {
+            Some(Command::Serve(args)) => (args.roles.clone(), args.projections.iter().map(|one| one.name()).collect()),
+            _ => (Vec::new(), Vec::new()),
+        };
         Flags {
-            listen: self.listen,
-            data_dir: self.data_dir.clone(),
-            log: LogFlags { format: self.log_format, filter: self.log_filter.clone() },
+            listen: *listen,
+            roles,
+            data_dir: data_dir.clone(),
+            projections: ProjectionFlags { only },
+            log: LogFlags { format: *log_format, filter: log_filter.clone() },
         }
     }
 }
@@ -63,8 +70,10 @@ impl Global {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve everything: commands, queries, streams, projections
-    Serve,
+    /// Serve everything: commands, queries, streams, projections; or some of it, beside other processes
+    Serve(ServeArgs),
+    /// Bring the schemas of all stores up to date, and make what is not there: before servers of a new version start
+    Migrate,
     /// Make a plausible community: the same seed makes the same data, and a second run adds nothing
     Seed(SeedArgs),
     /// Import the public posts of a Mastodon account export, with their original times; a second run adds nothing
@@ -89,6 +98,17 @@ pub(crate) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// What `serve` takes.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ServeArgs {
+    /// Only this role; may be repeated, or several with commas between them [default: all]
+    #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
+    pub(crate) roles: Vec<ServerRole>,
+    /// With the role `projectors`: only these [default: all]
+    #[arg(long, value_name = "PROJECTION", value_delimiter = ',')]
+    pub(crate) projections: Vec<Projection>,
 }
 
 /// What `events` takes.
@@ -287,6 +307,10 @@ pub(crate) struct ImportArgs {
 pub(crate) struct VerifyArgs {
     /// Only the stores of this projection [default: all, and the truth itself]
     pub(crate) projection: Option<Projection>,
+    /// Run the projections here meanwhile, as one more process with the role projectors; where the stores are files and
+    /// no server has them, that is so in any case
+    #[arg(long)]
+    pub(crate) run_projections: bool,
 }
 
 /// A projection, as the command line knows it.
@@ -334,13 +358,22 @@ mod tests {
             ["--data-dir x --log-format json verify engagement", "verify --log-format json --data-dir x engagement"]
         {
             let cli = parsed(line).expect("valid");
-            let flags = cli.global.settings();
+            let flags = cli.settings();
             assert_eq!(flags.data_dir.as_deref(), Some("x"));
             assert_eq!(flags.log.format, Some(LogFormat::Json));
             assert_eq!(flags.listen, None);
             let Some(Command::Verify(args)) = cli.command else { panic!("verify") };
             assert_eq!(args.projection, Some(Projection::Engagement));
         }
+    }
+
+    #[test]
+    fn a_server_may_have_some_of_the_roles() {
+        let cli = parsed("serve --role relay,query-api --role projectors --projections timelines").expect("valid");
+        let flags = cli.settings();
+        assert_eq!(flags.roles, [ServerRole::Relay, ServerRole::QueryApi, ServerRole::Projectors]);
+        assert_eq!(flags.projections.only, ["timelines"]);
+        assert!(parsed("serve").expect("valid").settings().roles.is_empty());
     }
 
     #[test]
@@ -388,6 +421,9 @@ mod tests {
             ("dead-letters drop timelines", "<LANE>"),
             ("roles grant ada king", "moderator"),
             ("completions cmd", "fish"),
+            ("serve --role baker", "streamer"),
+            ("serve --role projectors --projections homes", "profiles"),
+            ("verify --run", "--run"),
         ] {
             let refusal = parsed(line).err().unwrap_or_else(|| panic!("{line} is refused")).to_string();
             assert!(refusal.contains(named), "{line}: {refusal}");

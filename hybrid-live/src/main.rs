@@ -9,6 +9,7 @@ mod config;
 mod failure;
 mod import;
 mod logging;
+mod migrate;
 mod openapi;
 mod operate;
 mod operations;
@@ -19,7 +20,7 @@ mod terminal;
 mod verify;
 mod wiring;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, ServeArgs};
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -36,18 +37,20 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     // A variable that is not text cannot be one of ours.
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let config = config::load(cli.global.config.as_deref(), variables, &cli.global.settings())?;
+    let config = config::load(cli.global.config.as_deref(), variables, &cli.settings())?;
     logging::start(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("no threads to run on: {error}")))?;
     runtime.block_on(async {
-        match cli.command.unwrap_or(Command::Serve) {
-            Command::Serve => serve::run(config).await.map(|()| ExitCode::SUCCESS),
+        match cli.command.unwrap_or(Command::Serve(ServeArgs::default())) {
+            // Its arguments are settings.
+            Command::Serve(_) => serve::run(config).await.map(|()| ExitCode::SUCCESS),
             Command::Seed(args) => seed::run(&config, args).await.map(|()| ExitCode::SUCCESS),
             Command::Import(args) => import::run(&config, &args).await.map(|()| ExitCode::SUCCESS),
-            Command::Verify(args) => verify::run(&config, args.projection).await,
+            Command::Migrate => migrate::run(&config).await.map(|()| ExitCode::SUCCESS),
+            Command::Verify(args) => verify::run(&config, &args).await,
             Command::Events(args) => operate::events(&config, args).await.map(|()| ExitCode::SUCCESS),
             Command::Projections(command) => operate::projections(&config, command).await.map(|()| ExitCode::SUCCESS),
             Command::DeadLetters(command) => operate::dead_letters(&config, command).await,

@@ -138,9 +138,9 @@ async fn attempt(
 ) -> Result<ExitCode, Failure> {
     // Asked before our own projections start: they drain what they can at once, and the lane might be parked no more.
     let asked = operations.ask(&lane.projection.name(), &lane.lane, dropping).await?;
-    let own = match Lock::try_take(config.data_dir())? {
-        Attempt::Taken(lock) => Some((wiring::start_projections(config, opened).await?, lock)),
-        Attempt::Held(_) => None,
+    let own = match alone(config)? {
+        Some(lock) => Some((wiring::start_projections(config, opened).await?, lock)),
+        None => None,
     };
     let outcome = operations.wait(asked, PATIENCE).await;
     if let Some((runtime, lock)) = own {
@@ -189,9 +189,23 @@ pub(crate) fn completions(shell: clap_complete::Shell) {
     terminal::say(String::from_utf8_lossy(&script).trim_end());
 }
 
-/// Whether a server runs the projections.
+/// Whether a server runs the projections. Where all stores are on servers, nothing tells; then what the workers have
+/// said counts.
 fn is_served(config: &Config) -> Result<bool, Failure> {
-    Ok(matches!(Lock::try_take(config.data_dir())?, Attempt::Held(_)))
+    Ok(alone(config)?.is_none())
+}
+
+/// Keeps servers away, if there is none.
+fn alone(config: &Config) -> Result<Option<Lock>, Failure> {
+    let urls = config.store_urls();
+    if !urls.use_files() && urls.in_memory().is_none() {
+        return Ok(None);
+    }
+    wiring::make_data_dir(config)?;
+    match Lock::try_take(config.data_dir())? {
+        Attempt::Taken(lock) => Ok(Some(lock)),
+        Attempt::Held(_) => Ok(None),
+    }
 }
 
 fn show<T: Serialize>(form: Form, answer: &T, table: impl FnOnce() -> Vec<String>) {

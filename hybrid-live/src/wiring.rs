@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use adapters::codec::Codec;
 use adapters::secrets::Secrets;
+use adapters::sqlite::Sharing;
 use adapters::stores::{self, Stores};
 use command_api::relay::{self, Relay};
 use command_api::write_path::WritePath;
-use projectors::{Engagement, Profiles, Projection, Runtime, RuntimePorts, Timelines};
+use projectors::{Engagement, Overview, Profiles, Projection, Runtime, RuntimePorts, Timelines};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -48,13 +49,14 @@ pub(crate) fn make_data_dir(config: &Config) -> Result<(), Failure> {
     })
 }
 
-/// Refuses a data directory that is not there: for commands that have nothing to do in an empty one.
+/// Refuses a data directory that is not there, if any store is in it: for commands that have nothing to do in an empty
+/// one.
 ///
 /// # Errors
 /// Names the directory.
 pub(crate) fn expect_data_dir(config: &Config) -> Result<(), Failure> {
     let directory = config.data_dir();
-    if directory.is_dir() {
+    if directory.is_dir() || !config.store_urls().use_files() {
         return Ok(());
     }
     let shown = directory.display();
@@ -63,23 +65,69 @@ pub(crate) fn expect_data_dir(config: &Config) -> Result<(), Failure> {
     )))
 }
 
-/// Opens everything in the data directory, which is there.
+/// Opens everything, for one that shares the partitions with nobody; a data directory that is needed is there.
 ///
 /// # Errors
 /// Names what does not open.
 pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
-    expect_writable(config.data_dir())?;
-    let secrets =
-        Secrets::load_or_create(&config.secrets_file()).map_err(|error| Failure::cannot_run(error.to_string()))?;
-    let stores = stores::open(&config.store_urls(), config.partitions).await;
+    open_as(config, Sharing::Alone).await
+}
+
+/// Opens everything, beside whoever `sharing` says; a data directory that is needed is there.
+///
+/// # Errors
+/// Names what does not open.
+pub(crate) async fn open_as(config: &Config, sharing: Sharing) -> Result<Opened, Failure> {
+    let urls = config.store_urls();
+    if urls.use_files() {
+        expect_writable(config.data_dir())?;
+    }
+    let secrets = secrets(config)?;
+    let stores = stores::open(&urls, config.partitions, sharing).await;
     let stores = stores.map_err(|error| Failure::cannot_run(error.to_string()))?;
     if stores.event_log.partitions() != config.partitions {
         let (there, wanted) = (stores.event_log.partitions(), config.partitions);
         tracing::info!(there, wanted, "the log keeps the partitions that it was made with");
     }
     let codec = Arc::new(Codec::new(Arc::clone(&stores.content), &secrets));
+    if urls.content_is_on_a_server() {
+        expect_fitting(config, &codec).await?;
+    }
     let write_path = WritePath::new(Arc::clone(&stores.content), Arc::clone(&stores.event_log), Arc::clone(&codec));
     Ok(Opened { stores, secrets, codec, write_path })
+}
+
+/// The server's keys. They are made here only where nobody else could make others: a process that serves everything, with
+/// the truth in its own file.
+fn secrets(config: &Config) -> Result<Secrets, Failure> {
+    let file = config.secrets_file();
+    let unusable = |error: adapters::secrets::SecretsError| Failure::cannot_run(error.to_string());
+    if config.roles().are_all() && !config.store_urls().content_is_on_a_server() {
+        return Secrets::load_or_create(&file).map_err(unusable);
+    }
+    let missing = || {
+        Failure::cannot_run(format!(
+            "there is no secrets file {}: `hybrid-live migrate` makes it, once; every process needs the same",
+            file.display()
+        ))
+    };
+    Secrets::load(&file).map_err(unusable)?.ok_or_else(missing)
+}
+
+/// Refuses keys that are not those which the content was written with.
+///
+/// # Errors
+/// They are others, or it cannot be told.
+pub(crate) async fn expect_fitting(config: &Config, codec: &Codec) -> Result<(), Failure> {
+    match codec.fits_the_content().await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::cannot_run(format!(
+            "the secrets file {} is not the one that the content store was written with: with other keys nobody could \
+             read what is there, nor anybody else what this process would write",
+            config.secrets_file().display()
+        ))),
+        Err(error) => Err(Failure::cannot_run(format!("the content store does not answer: {error}"))),
+    }
 }
 
 /// Every projection.
@@ -99,15 +147,28 @@ pub(crate) fn operations(config: &Config, opened: &Opened) -> Operations {
     Operations::new(opened.stores.clone(), Arc::clone(&opened.codec), &projections)
 }
 
-/// Starts every projection.
+/// How those of the projections are that `which` picks, as is stored.
+pub(crate) fn overview(config: &Config, opened: &Opened, which: impl Fn(&str) -> bool) -> Overview {
+    let mut picked = projections(config, &opened.stores);
+    picked.retain(|projection| which(projection.name()));
+    Overview::of(&runtime_ports(opened), &picked)
+}
+
+/// Starts every projection that this process runs.
 ///
 /// # Errors
 /// What the stores say.
 pub(crate) async fn start_projections(config: &Config, opened: &Opened) -> Result<Runtime, Failure> {
-    let Stores { event_log, checkpoints, .. } = opened.stores.clone();
-    let ports = RuntimePorts { event_log, checkpoints, codec: Arc::clone(&opened.codec) };
-    let started = Runtime::start(ports, projections(config, &opened.stores), config.projection_settings()).await;
+    let roles = config.roles();
+    let mut ours = projections(config, &opened.stores);
+    ours.retain(|projection| roles.run(projection.name()));
+    let started = Runtime::start(runtime_ports(opened), ours, config.projection_settings()).await;
     started.map_err(|error| Failure::failed(format!("the projections do not start: {error}")))
+}
+
+fn runtime_ports(opened: &Opened) -> RuntimePorts {
+    let Stores { event_log, checkpoints, .. } = opened.stores.clone();
+    RuntimePorts { event_log, checkpoints, codec: Arc::clone(&opened.codec) }
 }
 
 /// SQLite's own words for a directory without the right to write are hard to understand.

@@ -11,7 +11,7 @@ pub mod timelines;
 pub use engagement::Engagement;
 pub use profiles::Profiles;
 pub use projection::{ApplyError, Projection, Recorded};
-pub use runtime::{PartitionStatus, Runtime, RuntimePorts, Settings, State};
+pub use runtime::{Overview, PartitionStatus, Runtime, RuntimePorts, Settings, State};
 pub use timelines::Timelines;
 
 #[cfg(test)]

@@ -59,9 +59,30 @@ pub struct Ports {
     pub live: Arc<dyn Live>,
 }
 
+/// What of it a process serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Queries and streams.
+    Everything,
+    /// What answers and is done.
+    Queries,
+    /// What stays open.
+    Streams,
+}
+
 /// The queries and the streams. Paths that it does not know are for whoever merges it with other routers to answer.
 pub fn router(ports: Ports, settings: Settings) -> Router {
-    Router::from(calls()).with_state(api::Api::new(ports, settings))
+    part(Part::Everything, ports, settings)
+}
+
+/// A part of them.
+pub fn part(part: Part, ports: Ports, settings: Settings) -> Router {
+    let calls = match part {
+        Part::Everything => calls(),
+        Part::Queries => queries(),
+        Part::Streams => streams(),
+    };
+    Router::from(calls).with_state(api::Api::new(ports, settings))
 }
 
 /// What the queries and streams are, for the OpenAPI document.
@@ -71,11 +92,18 @@ pub fn document() -> OpenApi {
 
 /// Every call with its description; how a handler is documented is told beside the command API's `calls`.
 fn calls() -> OpenApiRouter<api::Api> {
+    queries().merge(streams())
+}
+
+fn streams() -> OpenApiRouter<api::Api> {
+    OpenApiRouter::new().routes(routes!(watch::feed)).routes(routes!(watch::post))
+}
+
+fn queries() -> OpenApiRouter<api::Api> {
     OpenApiRouter::new()
         .routes(routes!(posts::home))
         .routes(routes!(posts::count))
         .routes(routes!(explain::explain))
-        .routes(routes!(watch::feed))
         .routes(routes!(me::me))
         .routes(routes!(me::blocked))
         .routes(routes!(me::muted))
@@ -90,5 +118,4 @@ fn calls() -> OpenApiRouter<api::Api> {
         .routes(routes!(history::of_post))
         .routes(routes!(comment::whole))
         .routes(routes!(history::of_comment))
-        .routes(routes!(watch::post))
 }

@@ -172,6 +172,7 @@ impl World {
             parallelism: 3,
             first_pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(2),
+            ..Settings::default()
         };
         self.runtime = Some(Runtime::start(ports, vec![timelines], settings).await.expect("starts"));
     }

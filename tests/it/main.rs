@@ -24,6 +24,7 @@ mod operating;
 mod profiles;
 mod rate_limits;
 mod reference;
+mod roles;
 mod sessions;
 mod tour;
 

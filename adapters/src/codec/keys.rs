@@ -59,6 +59,15 @@ impl Keys {
         }
     }
 
+    /// Whether a person's key, made if there is none, opens with this wrapping key.
+    pub(super) async fn opens(&self, person: UserId) -> Result<bool, StoreError> {
+        match self.find_or_make(person).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Damaged(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn unwrap(&self, person: UserId, stored: StoredKey) -> Result<Found, StoreError> {
         let StoredKey::Wrapped(wrapped) = stored else { return Ok(Found::Tombstone) };
         let key = cipher::open(&self.wrapping, person.as_bytes(), &wrapped).and_then(|key| SecretKey::from_slice(&key));

@@ -22,7 +22,6 @@ pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 
-use membership::SoleMember;
 use rows::Place;
 
 /// How late another process's commit is noticed.
@@ -123,8 +122,8 @@ impl EventLog for SqliteEventLog {
         self.shared.db.read(|connection| rows::head(connection, topic, partition)).await
     }
 
-    async fn join(&self, _group: &str, topics: &[Topic]) -> Result<Box<dyn Membership>, StoreError> {
-        Ok(Box::new(SoleMember::new(self.clone(), topics)))
+    async fn join(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Membership>, StoreError> {
+        membership::join(self, group, topics).await
     }
 }
 

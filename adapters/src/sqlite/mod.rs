@@ -71,29 +71,48 @@ pub enum Durability {
     Process,
 }
 
+/// Who else may be at work on a file meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nobody; at most somebody who looks, or does one thing and goes. What others commit is seen a little later.
+    Alone,
+    /// Other processes: what one of them has committed, everybody sees.
+    Shared,
+}
+
 /// An open file.
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
     durability: Durability,
+    sharing: Sharing,
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
     readers: Arc<Readers>,
 }
 
 impl Database {
-    /// Opens a file, making it if it is not there, and brings its schema up to date.
+    /// Opens a file for a process that is alone at work on it, making it if it is not there, and brings its schema up
+    /// to date.
     ///
     /// # Errors
     /// The file cannot be opened, holds something else, or was written by a newer version.
     pub fn open(path: &Path, schema: &Schema, durability: Durability) -> Result<Arc<Self>, StoreError> {
-        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE, WRITER_CACHE)?;
-        // Before anything is changed: another program's file stays as it is.
-        check_identity(&connection, schema, path)?;
-        enter_wal(&connection, path)?;
-        synchronise(&connection, durability)?;
-        migrate(&mut connection, schema, path)?;
-        let readers = Arc::new(Readers::open(path)?);
+        Self::open_as(path, schema, durability, Sharing::Alone)
+    }
+
+    /// The same, beside whoever `sharing` says.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_as(
+        path: &Path,
+        schema: &Schema,
+        durability: Durability,
+        sharing: Sharing,
+    ) -> Result<Arc<Self>, StoreError> {
+        let (connection, _) = connect_and_migrate(path, schema, durability)?;
+        let readers = Arc::new(Readers::open(path, sharing)?);
 
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writers_readers = Arc::clone(&readers);
@@ -101,7 +120,22 @@ impl Database {
             .name("sqlite-writer".to_owned())
             .spawn(move || write_in_groups(&connection, &writers_readers, queue))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Arc::new(Self { path: path.to_owned(), durability, jobs: Some(jobs), writer: Some(writer), readers }))
+        let (path, jobs, writer) = (path.to_owned(), Some(jobs), Some(writer));
+        Ok(Arc::new(Self { path, durability, sharing, jobs, writer, readers }))
+    }
+
+    /// Brings a file's schema up to date, making the file if it is not there, and answers which version was there
+    /// before: 0 where there was none.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn migrate(path: &Path, schema: &Schema, durability: Durability) -> Result<usize, StoreError> {
+        connect_and_migrate(path, schema, durability).map(|(_, before)| before)
+    }
+
+    /// Who else may be at work on it.
+    pub fn sharing(&self) -> Sharing {
+        self.sharing
     }
 
     /// The file.
@@ -142,7 +176,8 @@ impl Database {
     }
 
     /// Runs `query` on a reader; all its statements see one moment of the file, which contains every write of this
-    /// process that was answered before, and every one of other processes that is 10 ms old.
+    /// process that was answered before, and every one of other processes: those that are 10 ms old where the file is
+    /// opened for one that is alone.
     ///
     /// It runs where it is called: a query of a bounded page takes less time than handing it to another thread, so
     /// `query` must be bounded.
@@ -216,6 +251,21 @@ impl Drop for Database {
     }
 }
 
+/// The connection that writes, and the version of the schema that was there before.
+fn connect_and_migrate(
+    path: &Path,
+    schema: &Schema,
+    durability: Durability,
+) -> Result<(Connection, usize), StoreError> {
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE, WRITER_CACHE)?;
+    // Before anything is changed: another program's file stays as it is.
+    check_identity(&connection, schema, path)?;
+    enter_wal(&connection, path)?;
+    synchronise(&connection, durability)?;
+    let before = migrate(&mut connection, schema, path)?;
+    Ok((connection, before))
+}
+
 fn connect(path: &Path, create: OpenFlags, cache: i64) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
     let connection = Connection::open_with_flags(path, flags)
@@ -285,7 +335,8 @@ fn check_identity(connection: &Connection, schema: &Schema, path: &Path) -> Resu
     Ok(version)
 }
 
-fn migrate(connection: &mut Connection, schema: &Schema, path: &Path) -> Result<(), StoreError> {
+/// Answers the version that was there.
+fn migrate(connection: &mut Connection, schema: &Schema, path: &Path) -> Result<usize, StoreError> {
     let newest = schema.migrations.len();
     // Immediate: of two processes that open a new file, one migrates and the other finds it done.
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -297,7 +348,8 @@ fn migrate(connection: &mut Connection, schema: &Schema, path: &Path) -> Result<
         transaction.pragma_update(None, "application_id", schema.application_id)?;
         transaction.pragma_update(None, "user_version", newest as i64)?;
     }
-    Ok(transaction.commit()?)
+    transaction.commit()?;
+    Ok(version)
 }
 
 /// A write that waits for its group.

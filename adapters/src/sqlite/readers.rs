@@ -3,7 +3,8 @@
 //! Entering a moment of the file costs more than a page's query: half a dozen locks, each a call into the system. So a
 //! reader that is done stays at its moment, and the next query goes on there as long as nothing has been committed
 //! since. What this process commits is counted, and whoever is told of a commit sees it. What other processes commit
-//! is seen once it is noticed ([`Watch`](super::Watch)), or after [`STAY`].
+//! is seen once it is noticed ([`Watch`](super::Watch)), or after [`STAY`]; where several processes are at work on a
+//! file, that is too late, and no reader stays.
 //!
 //! A reader at an old moment would keep the write-ahead log from starting over. So the writer sends idle readers home
 //! before it begins, and none stays while it is at work.
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use super::{READER_CACHE, connect};
+use super::{READER_CACHE, Sharing, connect};
 use crate::StoreError;
 
 /// Queries at one time. They are short and come from memory, so a few more than cores are enough.
@@ -57,6 +58,7 @@ pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Reader>>,
     reading: Semaphore,
+    sharing: Sharing,
     /// Commits that this process knows of.
     commits: AtomicU64,
     /// Whether the writer is at work.
@@ -78,18 +80,20 @@ struct Moment {
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path, sharing: Sharing) -> Result<Self, StoreError> {
         let reader = |_| Ok(Reader { connection: connect_reader(path)?, moment: None });
         Ok(Self {
             path: path.to_owned(),
             idle: Mutex::new((0..READERS).map(reader).collect::<Result<_, StoreError>>()?),
             reading: Semaphore::new(READERS),
+            sharing,
             commits: AtomicU64::new(0),
             writing: AtomicBool::new(false),
         })
     }
 
-    /// Runs `query` where it is called, at a moment that contains every commit that this process knows of.
+    /// Runs `query` where it is called, at a moment that contains every commit that this process knows of, or, where
+    /// the file is shared, every commit.
     pub(super) async fn read<T>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError>,
@@ -105,7 +109,7 @@ impl Readers {
         reader.enter(&self.commits)?;
         let answer = query(&reader.connection);
         // A writer that begins right after this look finds the reader with the idle ones next time.
-        if self.writing.load(Ordering::SeqCst) {
+        if self.sharing == Sharing::Shared || self.writing.load(Ordering::SeqCst) {
             reader.leave();
         }
         // One that is stuck in its moment would never see another.

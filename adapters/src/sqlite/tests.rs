@@ -271,6 +271,19 @@ async fn two_processes_share_a_file() {
 }
 
 #[tokio::test]
+async fn of_a_shared_file_everybody_sees_what_anybody_has_committed() {
+    let (_directory, path) = file();
+    let shared = |_: usize| Database::open_as(&path, &WORDS, Durability::Process, Sharing::Shared).unwrap();
+    let (ours, theirs) = (shared(0), shared(1));
+    for count in 1..=200 {
+        // A reader that stayed would be at this moment.
+        assert_eq!(words(&ours).await.len(), count - 1);
+        theirs.write(say("theirs")).await.unwrap();
+        assert_eq!(words(&ours).await.len(), count);
+    }
+}
+
+#[tokio::test]
 async fn a_read_sees_every_write_that_was_answered_and_every_one_that_was_told_of() {
     let (_directory, path) = file();
     let (one, other) = (open(&path), open(&path));

@@ -7,15 +7,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use adapters::checkpoints::{ENGAGEMENT, PROFILES, TIMELINES};
 use adapters::http::rate_limits::PerMinute;
 use adapters::stores::StoreUrls;
 use command_api::auth::passwords::PasswordSettings;
 use projectors::timelines;
 use serde::{Deserialize, Serialize};
 
+mod roles;
 mod sources;
 
-pub(crate) use sources::{Flags, LogFlags, load};
+pub(crate) use roles::{Roles, ServerRole};
+pub(crate) use sources::{Flags, LogFlags, ProjectionFlags, load};
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,8 @@ const DATA_DIR: &str = "{data_dir}";
 pub(crate) struct Config {
     /// Where HTTP is served.
     pub(crate) listen: SocketAddr,
+    /// What this process does; everything where there is none.
+    pub(crate) roles: Vec<ServerRole>,
     /// Where everything is kept that has no place of its own.
     pub(crate) data_dir: String,
     /// Keys of the server; made on first use. May contain `{data_dir}`, as may the stores' URLs.
@@ -107,6 +112,8 @@ pub(crate) struct Argon2 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Projections {
+    /// Names of those that this process runs; all where there is none.
+    pub(crate) only: Vec<String>,
     pub(crate) batch: usize,
     pub(crate) parallelism: usize,
     pub(crate) hot_author_followers: usize,
@@ -142,6 +149,7 @@ impl Default for Config {
         let read_models = || format!("sqlite:{DATA_DIR}/read_models.db");
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            roles: Vec::new(),
             data_dir: "./data".to_owned(),
             secrets_file: format!("{DATA_DIR}/secrets.toml"),
             public_origins: Vec::new(),
@@ -176,6 +184,7 @@ impl Default for Config {
             },
             argon2: Argon2 { memory_kib: passwords.memory_kib, passes: passwords.passes, at_once: 0 },
             projections: Projections {
+                only: Vec::new(),
                 batch: settings.batch,
                 parallelism: settings.parallelism,
                 hot_author_followers: limits.hot_author_followers,
@@ -189,6 +198,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What this process does.
+    pub(crate) fn roles(&self) -> Roles {
+        Roles::new(&self.roles, &self.projections.only)
+    }
+
     /// The data directory.
     pub(crate) fn data_dir(&self) -> &Path {
         Path::new(&self.data_dir)
@@ -254,6 +268,13 @@ impl Config {
     /// What no type can say: the key and what is wrong with its value.
     fn check(&self) -> Result<(), (&'static str, String)> {
         let Projections { trim_at, trim_to, trim_every, batch, parallelism, .. } = self.projections;
+        let known = [TIMELINES, ENGAGEMENT, PROFILES];
+        if let Some(name) = self.projections.only.iter().find(|name| !known.contains(&name.as_str())) {
+            return Err(("projections.only", format!("`{name}` is no projection; there are {}", known.join(", "))));
+        }
+        if !self.projections.only.is_empty() && !self.roles().has(ServerRole::Projectors) {
+            return Err(("projections.only", "is for a process with the role projectors".to_owned()));
+        }
         let positive = [
             ("limits.body_bytes", self.limits.body_bytes),
             ("limits.connections", self.limits.connections),

@@ -12,7 +12,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde::Serialize;
 
-use super::{Config, LogFormat};
+use super::{Config, LogFormat, ServerRole};
 use crate::failure::Failure;
 
 /// The file that is read if it is there and no other is named.
@@ -21,16 +21,35 @@ const FILE: &str = "hybrid-live.toml";
 const PREFIX: &str = "HYBRID_LIVE_";
 /// Variables that the command line reads itself.
 const NOT_SETTINGS: [&str; 1] = ["HYBRID_LIVE_CONFIG"];
+/// How the names of variables begin that are for tests: a server that a test starts finds them in its environment.
+const FOR_TESTS: &str = "HYBRID_LIVE_TEST_";
 
 /// Settings given on the command line.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) listen: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) roles: Vec<ServerRole>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data_dir: Option<String>,
+    #[serde(skip_serializing_if = "ProjectionFlags::is_empty")]
+    pub(crate) projections: ProjectionFlags,
     #[serde(skip_serializing_if = "LogFlags::is_empty")]
     pub(crate) log: LogFlags,
+}
+
+/// Which projections are run, as given on the command line.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct ProjectionFlags {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) only: Vec<String>,
+}
+
+impl ProjectionFlags {
+    fn is_empty(&self) -> bool {
+        self.only.is_empty()
+    }
 }
 
 /// What is logged, as given on the command line.
@@ -161,7 +180,7 @@ impl Environment {
         let mut unknown = Vec::new();
         for (variable, text) in variables {
             let Some(name) = variable.strip_prefix(PREFIX) else { continue };
-            if NOT_SETTINGS.contains(&variable.as_str()) {
+            if NOT_SETTINGS.contains(&variable.as_str()) || variable.starts_with(FOR_TESTS) {
                 continue;
             }
             let key = name.to_ascii_lowercase().replace("__", ".");

@@ -73,6 +73,8 @@ fn variables_are_read_as_what_the_setting_is() {
         ("HYBRID_LIVE_PUBLIC_ORIGINS", "https://a.example, https://b.example"),
         ("HYBRID_LIVE_LISTEN", "[::1]:9000"),
         ("PATH", "/bin"),
+        ("HYBRID_LIVE_ROLES", "relay,query-api"),
+        ("HYBRID_LIVE_TEST_SEED", "of a test that has started this"),
         ("HYBRID_LIVE_CONFIG", "read by the command line"),
     ]);
     let config = config.expect("reads");
@@ -80,6 +82,7 @@ fn variables_are_read_as_what_the_setting_is() {
     assert_eq!(config.limits.body_bytes, 42);
     assert_eq!(config.public_origins, ["https://a.example", "https://b.example"]);
     assert_eq!(config.listen.to_string(), "[::1]:9000");
+    assert_eq!(config.roles, [ServerRole::Relay, ServerRole::QueryApi]);
 }
 
 #[test]
@@ -129,11 +132,29 @@ fn values_that_cannot_be_are_named() {
         ("public_origins = ['https://example.org/path']", "public_origins"),
         ("public_origins = ['*']", "public_origins"),
         ("cors_origins = ['*', 'example.org']", "cors_origins"),
+        ("[projections]\nonly = ['homes']", "projections.only"),
+        ("roles = ['relay']\n[projections]\nonly = ['timelines']", "projections.only"),
     ];
     for (text, key) in cases {
         let refusal = refusal(from_file(text));
         assert!(refusal.contains(&format!("`{key}`")) && refusal.contains("settings.toml"), "{text}: {refusal}");
     }
+}
+
+#[test]
+fn a_process_has_the_roles_that_it_is_given_and_all_without_any() {
+    let all = from_file("").expect("reads").roles();
+    assert!(all.are_all() && all.has(ServerRole::Streamer) && all.run("timelines"));
+    let some = from_file("roles = ['relay', 'projectors']\n[projections]\nonly = ['profiles']").expect("reads").roles();
+    assert!(!some.are_all() && some.has(ServerRole::Relay) && !some.has(ServerRole::QueryApi));
+    assert!(some.run("profiles") && !some.run("timelines"));
+    assert_eq!(some.to_string(), "relay, projectors (profiles)");
+    let every = "roles = ['command-api', 'query-api', 'streamer', 'relay', 'projectors']\n";
+    assert!(from_file(every).expect("reads").roles().are_all());
+    let part = from_file(&format!("{every}[projections]\nonly = ['profiles']")).expect("reads").roles();
+    assert!(!part.are_all(), "somebody else must run the rest");
+    let refusal = refusal(from_file("roles = ['baker']"));
+    assert!(refusal.contains("`roles") && refusal.contains("baker") && refusal.contains("query-api"), "{refusal}");
 }
 
 #[test]

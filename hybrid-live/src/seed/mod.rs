@@ -61,7 +61,9 @@ pub(crate) async fn run(config: &Config, args: SeedArgs) -> Result<(), Failure> 
     let password = NewPassword::try_from(args.password.clone());
     let password = password.map_err(|reason| Failure::cannot_run(format!("--password {reason}")))?;
     let plan = Plan::new(args.seed, args.users, args.posts, args.until);
-    wiring::make_data_dir(config)?;
+    if config.store_urls().use_files() {
+        wiring::make_data_dir(config)?;
+    }
     let opened = wiring::open(config).await?;
     let passwords = Passwords::new(config.password_settings()).map_err(|error| Failure::failed(error.to_string()))?;
     // One for all: hashing is meant to be slow, and there is one password.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use adapters::StoreError;
 use adapters::checkpoints::Generation;
+use adapters::live::Channel;
 use adapters::stores::Stores;
 use adapters::timelines::{Order, Span};
 use domain::{PostId, StreamId, Topic, UserId};
@@ -14,14 +15,27 @@ use projectors::Timelines;
 use query_api::health::{Dependency, Probes, ProjectionState};
 use tokio::sync::watch;
 
-/// The probes of a process that runs everything.
+use crate::config::{Roles, ServerRole};
+
+/// What each role cannot do without.
+const NEEDED: [(ServerRole, &[&str]); 5] = [
+    (ServerRole::CommandApi, &["content"]),
+    (ServerRole::QueryApi, &["content", "views", "timelines", "checkpoints"]),
+    (ServerRole::Streamer, &["live", "views"]),
+    (ServerRole::Relay, &["content", "event_log"]),
+    (ServerRole::Projectors, &["event_log"]),
+];
+
+/// The probes of a process with these roles: what it cannot do its work without. Commands are accepted for as long as
+/// the truth is there.
 pub(super) fn probes(
+    roles: &Roles,
     stores: &Stores,
     seen: watch::Receiver<Vec<ProjectionState>>,
     metrics: PrometheusHandle,
 ) -> Probes {
-    let Stores { content, event_log, views, timelines, checkpoints, .. } = stores.clone();
-    let dependencies = vec![
+    let Stores { content, event_log, views, timelines, checkpoints, live, .. } = stores.clone();
+    let mut dependencies = vec![
         dependency("content", move || {
             let content = Arc::clone(&content);
             async move { content.published(StreamId::User(UserId::MIN)).await.map(drop) }.boxed()
@@ -43,7 +57,13 @@ pub(super) fn probes(
             let checkpoints = Arc::clone(&checkpoints);
             async move { checkpoints.serving(Timelines::NAME).await.map(drop) }.boxed()
         }),
+        dependency("live", move || {
+            let live = Arc::clone(&live);
+            async move { live.subscribe(Channel::Post(PostId::MIN)).await.map(drop) }.boxed()
+        }),
     ];
+    dependencies
+        .retain(|dependency| NEEDED.iter().any(|(role, stores)| roles.has(*role) && stores.contains(&dependency.name)));
     Probes {
         dependencies,
         projections: Box::new(move || seen.borrow().clone()),

@@ -6,15 +6,30 @@ use std::time::Duration;
 use adapters::StoreError;
 use adapters::content::{CLAIM_LIFE_MILLIS, Content};
 use adapters::http::clock;
+use adapters::stores::Stores;
 use domain::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::metrics;
+
 /// Between two rounds.
 const EVERY: Duration = Duration::from_secs(10 * 60);
+/// Between two counts of what waits.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Claims removed in one write: commands wait behind it.
 const AT_ONCE: usize = 500;
 /// Writes in one round, at most.
 const WRITES: usize = 200;
+
+/// Counts the streams that wait for the log, until `stop`.
+pub(super) async fn count_outboxes(stores: Stores, stop: CancellationToken) {
+    loop {
+        metrics::record_outboxes(&stores).await;
+        if stop.run_until_cancelled(tokio::time::sleep(COUNT_EVERY)).await.is_none() {
+            return;
+        }
+    }
+}
 
 /// Forgets expired `Idempotency-Key`s until `stop`.
 pub(super) async fn forget_commands(content: Arc<dyn Content>, stop: CancellationToken) {

@@ -93,9 +93,9 @@ pub(super) fn record(statuses: &[PartitionStatus]) {
     }
 }
 
-/// Records what waits: in the queues of each projection's parked lanes, and for the log. What does not answer keeps its
-/// old figure; `/health/ready` names it.
-pub(super) async fn record_waiting(stores: &Stores, statuses: &[PartitionStatus]) {
+/// Records what waits in the queues of each projection's parked lanes. What does not answer keeps its old figure;
+/// `/health/ready` names it.
+pub(super) async fn record_parked(stores: &Stores, statuses: &[PartitionStatus]) {
     let names: BTreeSet<&'static str> = statuses.iter().map(|status| status.projection).collect();
     for projection in names {
         let Ok(generation) = stores.checkpoints.serving(projection).await else { continue };
@@ -103,6 +103,10 @@ pub(super) async fn record_waiting(stores: &Stores, statuses: &[PartitionStatus]
         let waiting: u64 = parked.iter().map(|(_, lane)| lane.waiting).sum();
         metrics::gauge!("hybrid_live_projection_parked_events", "projection" => projection).set(waiting as f64);
     }
+}
+
+/// Records what waits for the log, as [`record_parked`] does.
+pub(super) async fn record_outboxes(stores: &Stores) {
     // Where the log is in the truth's own transactions, nothing ever waits for it.
     let waiting = if stores.log_shares_transactions {
         Ok(Vec::new())

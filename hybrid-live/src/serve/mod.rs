@@ -1,27 +1,19 @@
-//! `serve`: every role in one process, from the lock on the data directory to the last stopped task.
+//! `serve`: the roles of this process, all of them by default, from the lock on the data directory to the last stopped
+//! task.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapters::http::auth::AccessTokens;
-use adapters::http::cursor::Cursors;
-use adapters::http::rate_limits::{self, RateLimits};
-use axum::Router;
-use axum::middleware::from_fn;
-use command_api::CommandState;
-use command_api::auth::passwords::Passwords;
-use command_api::auth::roles::Roles;
+use adapters::sqlite::Sharing;
 use command_api::relay::{self, Relay};
-use metrics_exporter_prometheus::PrometheusHandle;
-use query_api::health::ProjectionState;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::{Config, ServerRole};
 use crate::failure::Failure;
 use crate::terminal;
-use crate::wiring::{self, Opened};
+use crate::wiring;
 
 mod admin;
 mod cors;
@@ -31,6 +23,7 @@ mod http;
 mod lock;
 mod metrics;
 mod reference;
+mod routes;
 mod signals;
 mod watch_projections;
 
@@ -45,29 +38,45 @@ pub(crate) use reference::document as reference_document;
 pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     // Caught before anything is begun that a signal would leave half done.
     let signals = signals::Signals::catch()?;
-    wiring::make_data_dir(&config)?;
-    let lock = Lock::take(config.data_dir())?;
+    let roles = config.roles();
+    let lock = occupy(&config)?;
     let listener = http::bind(config.listen).await?;
     let address = listener.local_addr().map_err(|error| Failure::failed(format!("no address: {error}")))?;
     let metrics = metrics::start()?;
-    let opened = wiring::open(&config).await?;
-    let runtime = Arc::new(wiring::start_projections(&config, &opened).await?);
+    let sharing = if roles.are_all() { Sharing::Alone } else { Sharing::Shared };
+    let opened = wiring::open_as(&config, sharing).await?;
+    wiring::expect_fitting(&config, &opened.codec).await?;
 
     // Two steps: what is served stops first, what it rests on afterwards.
     let stop_serving = CancellationToken::new();
     let stop_working = CancellationToken::new();
     let workers = TaskTracker::new();
     let (seen, projections) = watch::channel(Vec::new());
-    workers.spawn(watch_projections::until(Arc::clone(&runtime), opened.stores.clone(), seen, stop_working.clone()));
-    workers.spawn(metrics::keep_up(metrics.clone(), stop_working.clone()));
-    workers.spawn(housekeeping::forget_commands(Arc::clone(&opened.stores.content), stop_working.clone()));
-    if !opened.stores.log_shares_transactions {
-        let relay = Relay::new(&opened.write_path, relay::Settings::default());
-        workers.spawn(relay.run(stop_working.clone()));
+    let answers = roles.has(ServerRole::QueryApi) || roles.has(ServerRole::Streamer);
+    let mut overview = wiring::overview(&config, &opened, |projection| answers || roles.run(projection));
+    let mut runtime = None;
+    if roles.has(ServerRole::Projectors) {
+        let started = wiring::start_projections(&config, &opened).await?;
+        overview = overview.with_workers_of(&started);
+        runtime = Some(started);
     }
+    if answers || roles.has(ServerRole::Projectors) {
+        let stores = opened.stores.clone();
+        workers.spawn(watch_projections::until(overview, stores, answers, seen, stop_working.clone()));
+    }
+    if roles.has(ServerRole::Relay) {
+        workers.spawn(housekeeping::forget_commands(Arc::clone(&opened.stores.content), stop_working.clone()));
+        workers.spawn(housekeeping::count_outboxes(opened.stores.clone(), stop_working.clone()));
+        if !opened.stores.log_shares_transactions {
+            let relay = Relay::new(&opened.write_path, relay::Settings::default());
+            workers.spawn(relay.run(stop_working.clone()));
+        }
+    }
+    workers.spawn(metrics::keep_up(metrics.clone(), stop_working.clone()));
     workers.close();
 
-    let router = http::guarded(router(&config, &opened, projections, metrics, stop_serving.clone())?, &config);
+    let router = routes::router(&config, &opened, projections, metrics, stop_serving.clone())?;
+    let router = http::guarded(router, &config);
     let connections = http::Connections {
         most: config.limits.connections,
         head: Duration::from_secs(config.limits.header_seconds),
@@ -75,14 +84,13 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     };
     tokio::spawn(signals.stop(stop_serving.clone()));
     terminal::say(&format!("Hybrid Live is ready at http://{address}"));
-    tracing::info!(%address, data_dir = %config.data_dir().display(), "serving");
+    tracing::info!(%address, %roles, data_dir = %config.data_dir().display(), "serving");
 
     http::serve(listener, router, connections, stop_serving).await;
 
     stop_working.cancel();
     workers.wait().await;
-    // Its watcher has ended, so nobody else has it.
-    if let Ok(runtime) = Arc::try_unwrap(runtime) {
+    if let Some(runtime) = runtime {
         runtime.stop().await;
     }
     // The stores before the lock: the next server finds them closed.
@@ -92,42 +100,20 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Everything that is served.
-fn router(
-    config: &Config,
-    opened: &Opened,
-    projections: watch::Receiver<Vec<ProjectionState>>,
-    metrics: PrometheusHandle,
-    stop: CancellationToken,
-) -> Result<Router, Failure> {
-    let stores = &opened.stores;
-    let tokens = AccessTokens::new(opened.secrets.signing_keys().clone())
-        .with_public_origins(config.public_origins.iter().cloned());
-    let tokens = Arc::new(tokens);
-    let ports = query_api::Ports {
-        content: Arc::clone(&stores.content),
-        event_log: Arc::clone(&stores.event_log),
-        views: Arc::clone(&stores.views),
-        timelines: Arc::clone(&stores.timelines),
-        checkpoints: Arc::clone(&stores.checkpoints),
-        live: Arc::clone(&stores.live),
-    };
-    let settings = query_api::Settings {
-        tokens: Arc::clone(&tokens),
-        cursors: Cursors::new(&opened.secrets),
-        streams: config.limits.streams,
-        shutdown: stop,
-    };
-    let passwords = Passwords::new(config.password_settings());
-    let passwords = passwords.map_err(|error| Failure::cannot_run(format!("the settings in [argon2]: {error}")))?;
-    let roles = Roles::new(opened.write_path.clone());
-    let admins = admin::Admins::new(wiring::operations(config, opened), roles, Arc::clone(&tokens));
-    let limits = Arc::new(RateLimits::new(config.per_minute(), config.trusted_proxies));
-    let commands = CommandState::new(opened.write_path.clone(), Arc::clone(&tokens), opened.secrets.clone(), passwords)
-        .with_rate_limits(Arc::clone(&limits));
-    let health = query_api::health::router(health::probes(stores, projections, metrics));
-    let counted = move |request, next| rate_limits::layer(Arc::clone(&limits), Arc::clone(&tokens), request, next);
-    let api = command_api::router(commands).merge(query_api::router(ports, settings)).merge(admin::router(admins));
-    let api = http::at_most(config.limits.requests, api.route_layer(from_fn(counted)));
-    Ok(api.merge(health).merge(reference::router()))
+/// Keeps away whoever could not be at work on the same stores. Only files and memory need that: stores on servers are
+/// there for many.
+fn occupy(config: &Config) -> Result<Option<Lock>, Failure> {
+    let (roles, urls) = (config.roles(), config.store_urls());
+    if let (false, Some((store, url))) = (roles.are_all(), urls.in_memory()) {
+        return Err(Failure::cannot_run(format!(
+            "a process with the roles {roles} alone needs stores that other processes can reach, and `stores.{store}` is \
+             {url}: name a server, such as redis://localhost"
+        )));
+    }
+    if !urls.use_files() && urls.in_memory().is_none() {
+        return Ok(None);
+    }
+    wiring::make_data_dir(config)?;
+    let lock = if roles.are_all() { Lock::take(config.data_dir()) } else { Lock::share(config.data_dir()) };
+    lock.map(Some)
 }

@@ -1,12 +1,11 @@
 //! Watches the projections: for `/health/ready` and for the metrics.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adapters::checkpoints::Partition;
 use adapters::stores::Stores;
-use projectors::{PartitionStatus, Runtime, State};
+use projectors::{Overview, PartitionStatus, State};
 use query_api::health::ProjectionState;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -21,20 +20,21 @@ const STANDSTILL: Duration = Duration::from_secs(30);
 /// Parked lanes that are named, at most; `hybrid-live verify` names all.
 const NAMED: usize = 20;
 
-/// Looks again and again until `stop`.
+/// Looks again and again until `stop`. `answers`: whether this process answers from what the projections make.
 pub(super) async fn until(
-    runtime: Arc<Runtime>,
+    overview: Overview,
     stores: Stores,
+    answers: bool,
     seen: watch::Sender<Vec<ProjectionState>>,
     stop: CancellationToken,
 ) {
     let mut movements = Movements::default();
     loop {
-        match runtime.status().await {
+        match overview.status().await {
             Ok(statuses) => {
                 metrics::record(&statuses);
-                metrics::record_waiting(&stores, &statuses).await;
-                seen.send_replace(movements.judge(&statuses, Instant::now()));
+                metrics::record_parked(&stores, &statuses).await;
+                seen.send_replace(movements.judge(&statuses, answers, Instant::now()));
             }
             // The log's own check in `/health/ready` says so.
             Err(error) => tracing::warn!(%error, "the state of the projections is unknown"),
@@ -50,7 +50,9 @@ pub(super) async fn until(
 struct Movements(HashMap<(&'static str, Partition), (i64, Instant)>);
 
 impl Movements {
-    fn judge(&mut self, statuses: &[PartitionStatus], now: Instant) -> Vec<ProjectionState> {
+    /// A process answers for its own workers. A partition elsewhere that has stopped for an operator makes those ill who
+    /// answer from it; one that merely lags is its own process's affair.
+    fn judge(&mut self, statuses: &[PartitionStatus], answers: bool, now: Instant) -> Vec<ProjectionState> {
         let mut states: Vec<ProjectionState> = Vec::new();
         for status in statuses {
             let fresh = (status.position, now);
@@ -60,7 +62,8 @@ impl Movements {
                 *moved = fresh;
             }
             let stands_still = now.duration_since(moved.1) >= STANDSTILL;
-            let healthy = !stands_still && !matches!(status.state, State::Faulted(_));
+            let has_stopped = matches!(status.state, State::Faulted(_));
+            let healthy = if status.is_here { !stands_still && !has_stopped } else { !answers || !has_stopped };
             let detail = detail(status, stands_still);
             match states.iter_mut().find(|state| state.name == status.projection) {
                 Some(state) => {
@@ -90,6 +93,7 @@ fn detail(status: &PartitionStatus, stands_still: bool) -> Value {
     json!({
         "topic": status.partition.topic.name(),
         "partition": status.partition.number,
+        "here": status.is_here,
         "state": state,
         "reason": reason,
         "position": status.position,
@@ -111,6 +115,7 @@ mod tests {
         PartitionStatus {
             projection: "timelines",
             partition: Partition { topic: Topic::Posts, number },
+            is_here: true,
             state: State::Running,
             position,
             head,
@@ -120,7 +125,7 @@ mod tests {
     }
 
     fn is_healthy(movements: &mut Movements, statuses: &[PartitionStatus], now: Instant) -> bool {
-        let states = movements.judge(statuses, now);
+        let states = movements.judge(statuses, true, now);
         assert_eq!(states.len(), 1, "one projection, however many partitions");
         states[0].healthy
     }
@@ -143,7 +148,7 @@ mod tests {
         let later = |seconds| start + Duration::from_secs(seconds);
         assert!(is_healthy(&mut movements, std::slice::from_ref(&paused), start));
         assert!(is_healthy(&mut movements, std::slice::from_ref(&paused), later(1000)));
-        assert_eq!(movements.judge(std::slice::from_ref(&paused), later(1001))[0].detail[0]["state"], "paused");
+        assert_eq!(movements.judge(std::slice::from_ref(&paused), true, later(1001))[0].detail[0]["state"], "paused");
         assert!(is_healthy(&mut movements, &[status(0, 5, 9)], later(1002)), "resumed, and with time to catch up");
         assert!(!is_healthy(&mut movements, &[status(0, 5, 9)], later(1032)));
     }
@@ -152,9 +157,14 @@ mod tests {
     fn one_ill_partition_makes_the_projection_ill() {
         let mut faulted = status(0, 5, 5);
         faulted.state = State::Faulted("rebuild it".to_owned());
-        let states = Movements::default().judge(&[faulted, status(1, 5, 5)], Instant::now());
+        let states = Movements::default().judge(&[faulted.clone(), status(1, 5, 5)], false, Instant::now());
         assert!(!states[0].healthy);
         assert_eq!(states[0].detail[0]["reason"], "rebuild it");
         assert_eq!(states[0].detail[1]["state"], "running");
+
+        faulted.is_here = false;
+        let is_ready = |answers| Movements::default().judge(&[faulted.clone()], answers, Instant::now())[0].healthy;
+        assert!(!is_ready(true), "who answers from it is ill with it");
+        assert!(is_ready(false), "whose workers are well is well");
     }
 }

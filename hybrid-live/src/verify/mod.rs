@@ -1,22 +1,24 @@
 //! `verify`: folds the whole log with the reference model and compares what every store answers with it.
 //!
 //! Beside a running server it waits for the server's projections; where none runs, it runs them itself, under the
-//! lock. Either way others may write meanwhile. So what differs is read again, after the new events are folded, and
+//! lock. Where all stores are on servers nothing tells whether any process is at work: it waits, or joins them if it is
+//! told to. Either way others may write meanwhile. So what differs is read again, after the new events are folded, and
 //! counts only if it stays the same while the log does, or while neither the row nor what is expected of it moves.
 
 use std::process::ExitCode;
 
 use adapters::StoreError;
+use adapters::sqlite::Sharing;
 use domain::Timestamp;
 
-use crate::cli::Projection;
+use crate::cli::{Projection, VerifyArgs};
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
 use crate::terminal;
 use crate::wiring::{self, Opened};
 use compare::Check;
 use model::{Heads, Model, heads};
-use projections::Projections;
+use projections::{Joining, Projections};
 use report::{Report, Store};
 
 mod compare;
@@ -38,10 +40,13 @@ const NAMED: usize = 10;
 ///
 /// # Errors
 /// It could not compare.
-pub(crate) async fn run(config: &Config, asked: Option<Projection>) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(config: &Config, args: &VerifyArgs) -> Result<ExitCode, Failure> {
     wiring::expect_data_dir(config)?;
-    let opened = wiring::open(config).await?;
-    let report = verify(config, &opened, asked).await?;
+    let VerifyArgs { projection, run_projections } = *args;
+    let joining = if run_projections { Joining::AsOneMore } else { Joining::OnlyAlone };
+    let sharing = if run_projections { Sharing::Shared } else { Sharing::Alone };
+    let opened = wiring::open_as(config, sharing).await?;
+    let report = verify(config, &opened, projection, joining).await?;
     for line in report.lines() {
         terminal::say(&line);
     }
@@ -51,13 +56,18 @@ pub(crate) async fn run(config: &Config, asked: Option<Projection>) -> Result<Ex
 /// Whether everything is as the log says: for the tests of what writes it.
 #[cfg(test)]
 pub(crate) async fn is_clean(config: &Config, opened: &Opened) -> bool {
-    let report = verify(config, opened, None).await.expect("compares");
+    let report = verify(config, opened, None, Joining::OnlyAlone).await.expect("compares");
     assert!(report.is_clean(), "{:#?}", report.lines());
     true
 }
 
-async fn verify(config: &Config, opened: &Opened, asked: Option<Projection>) -> Result<Report, Failure> {
-    let projections = Projections::start(config, opened, asked).await?;
+async fn verify(
+    config: &Config,
+    opened: &Opened,
+    asked: Option<Projection>,
+    joining: Joining,
+) -> Result<Report, Failure> {
+    let projections = Projections::start(config, opened, asked, joining).await?;
     let outcome = compare_all(config, opened, asked, &projections).await;
     projections.stop().await;
     outcome

@@ -33,8 +33,38 @@ pub(super) struct Projections {
     compared: Vec<Compared>,
     /// Without any movement for so long, nobody is at work.
     pub(super) patience: Duration,
-    /// Our own, with the lock that lets us run them; none beside a running server.
-    own: Option<(Runtime, Lock)>,
+    /// Our own, with the lock that lets us run them, where there is one; none beside a running server.
+    own: Option<(Runtime, Option<Lock>)>,
+}
+
+/// Whether to run the projections beside others that do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joining {
+    /// No: they are run here only where it is certain that nobody else does.
+    OnlyAlone,
+    /// As one of those that share the partitions.
+    AsOneMore,
+}
+
+/// Runs the projections here, if that is to be and nobody has the data directory who would not know of us.
+async fn own(config: &Config, opened: &Opened, joining: Joining) -> Result<Option<(Runtime, Option<Lock>)>, Failure> {
+    let urls = config.store_urls();
+    let lock = if !urls.use_files() && urls.in_memory().is_none() {
+        None
+    } else {
+        wiring::make_data_dir(config)?;
+        match (Lock::try_take(config.data_dir())?, joining) {
+            (Attempt::Taken(lock), _) => {
+                return Ok(Some((wiring::start_projections(config, opened).await?, Some(lock))));
+            }
+            (Attempt::Held(_), Joining::OnlyAlone) => None,
+            (Attempt::Held(_), Joining::AsOneMore) => Some(Lock::share(config.data_dir())?),
+        }
+    };
+    match joining {
+        Joining::OnlyAlone => Ok(None),
+        Joining::AsOneMore => Ok(Some((wiring::start_projections(config, opened).await?, lock))),
+    }
 }
 
 impl Projections {
@@ -42,7 +72,12 @@ impl Projections {
     ///
     /// # Errors
     /// The stores fail.
-    pub(super) async fn start(config: &Config, opened: &Opened, asked: Option<Projection>) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        config: &Config,
+        opened: &Opened,
+        asked: Option<Projection>,
+        joining: Joining,
+    ) -> Result<Self, Failure> {
         let mut compared = Vec::new();
         for projection in wiring::projections(config, &opened.stores) {
             if asked.is_none_or(|asked| asked.name() == projection.name()) {
@@ -52,11 +87,7 @@ impl Projections {
                 compared.push(Compared { build, topics: projection.topics() });
             }
         }
-        let own = match Lock::try_take(config.data_dir())? {
-            Attempt::Taken(lock) => Some((wiring::start_projections(config, opened).await?, lock)),
-            Attempt::Held(_) => None,
-        };
-        Ok(Self { compared, patience: PATIENCE, own })
+        Ok(Self { compared, patience: PATIENCE, own: own(config, opened, joining).await? })
     }
 
     /// Whether a running server is at work.
@@ -92,7 +123,7 @@ impl Projections {
             self.expect_running(stores).await?;
             if moved.elapsed() > self.patience {
                 let who = if self.are_a_servers() {
-                    "is the server with this data directory at work?"
+                    "is a server with the role projectors at work? Otherwise add `--run-projections`"
                 } else {
                     "see the log"
                 };

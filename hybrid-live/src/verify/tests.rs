@@ -123,7 +123,7 @@ async fn copied() -> (TempDir, Config) {
 
 async fn verified(config: &Config, asked: Option<Projection>) -> Report {
     let opened = wiring::open(config).await.expect("opens");
-    verify(config, &opened, asked).await.expect("compares")
+    verify(config, &opened, asked, Joining::OnlyAlone).await.expect("compares")
 }
 
 fn damage(directory: &Path, file: &str, sql: &str) {
@@ -329,7 +329,7 @@ async fn a_parked_lane_is_named() {
     let (_directory, config) = copied().await;
     let opened = wiring::open(&config).await.expect("opens");
     opened.stores.event_log.append(vec![from_the_future(&opened).await]).await.expect("appends");
-    let report = verify(&config, &opened, None).await.expect("compares");
+    let report = verify(&config, &opened, None, Joining::OnlyAlone).await.expect("compares");
     let parked: Vec<&String> = report.faults.iter().filter(|fault| fault.contains("has parked lane")).collect();
     assert_eq!(parked.len(), 3, "by all projections: {:#?}", report.lines());
     assert!(parked[0].contains("post.renamed"), "{:?}", parked[0]);
@@ -370,7 +370,7 @@ async fn beside_a_server_what_changed_meanwhile_is_read_again_and_only_real_diff
     let opened = wiring::open(&config).await.expect("opens");
     let _lock = Lock::take(directory.path()).expect("free");
     let runtime = wiring::start_projections(&config, &opened).await.expect("starts");
-    let projections = Projections::start(&config, &opened, None).await.expect("starts");
+    let projections = Projections::start(&config, &opened, None, Joining::OnlyAlone).await.expect("starts");
     assert!(projections.are_a_servers());
 
     let model = Model::new(opened.stores.event_log.partitions());
@@ -404,7 +404,7 @@ async fn a_server_that_does_not_work_is_not_waited_for() {
     let opened = wiring::open(&config).await.expect("opens");
     let _lock = Lock::take(directory.path()).expect("free");
     opened.stores.event_log.append(vec![from_the_future(&opened).await]).await.expect("appends");
-    let mut projections = Projections::start(&config, &opened, None).await.expect("starts");
+    let mut projections = Projections::start(&config, &opened, None, Joining::OnlyAlone).await.expect("starts");
     assert!(projections.are_a_servers());
     projections.patience = std::time::Duration::ZERO;
     let newest = heads(opened.stores.event_log.as_ref()).await.expect("reads");
@@ -453,7 +453,7 @@ async fn what_waits_in_an_outbox_is_listed_and_no_difference() {
     };
     opened.stores.content.commit(commit).await.expect("commits");
 
-    let report = verify(&config, &opened, None).await.expect("compares");
+    let report = verify(&config, &opened, None, Joining::OnlyAlone).await.expect("compares");
     assert!(report.is_clean(), "{:#?}", report.lines());
     assert!(report.notes.iter().any(|note| note.contains(&StreamId::Post(post).to_string())), "{:?}", report.notes);
 }
@@ -462,7 +462,8 @@ async fn what_waits_in_an_outbox_is_listed_and_no_difference() {
 async fn without_a_data_directory_there_is_nothing_to_verify() {
     let directory = tempfile::tempdir().expect("a directory");
     let missing = directory.path().join("missing");
-    let refusal = run(&config(&missing), None).await.expect_err("refused");
+    let refusal =
+        run(&config(&missing), &VerifyArgs { projection: None, run_projections: false }).await.expect_err("refused");
     assert_eq!(refusal.exit, Exit::CannotRun);
     assert!(refusal.to_string().contains("missing") && !missing.exists());
 }

@@ -1,31 +1,36 @@
-//! Carries events from the log to projections: one worker per projection and partition.
+//! Carries events from the log to projections: one worker per projection and partition, in whichever process has it.
+//!
+//! For each projection a process joins the group of those that share its partitions, and has a worker for every
+//! partition that the group assigns to it. The group only says who should work; who may write is decided by the
+//! owner epoch (P2), so a partition that moves needs no agreement: the next owner takes it, and the former one is fenced.
 //!
 //! A worker owns polling, lanes, retries, parking and the checkpoint; the projection only applies. A store's failure
 //! stalls the worker, which retries for ever; an event that can never be applied parks its lane (P4) and the
 //! rest of the partition goes on. One that ends the whole process is found by starting what follows a checkpoint again
 //! and again, alone and in halves. What operators want is done between two batches.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use adapters::StoreError;
 use adapters::checkpoints::{Build, Checkpoints, Partition};
 use adapters::codec::Codec;
 use adapters::event_log::EventLog;
-use adapters::http::clock;
 use domain::Lane;
-use domain::stream::BEFORE_FIRST;
 use tokio::sync::RwLock;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::projection::Projection;
 
 mod batch;
+mod overview;
+mod supervisor;
 mod worker;
 
-use worker::Worker;
+pub use overview::Overview;
+use overview::Places;
+use supervisor::Supervisor;
 
 /// What the runtime stands on.
 #[derive(Clone)]
@@ -49,6 +54,9 @@ pub struct Settings {
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
+    /// The first pause after another owner has taken a partition that the group still assigns to this process; doubles
+    /// as well, up to sixteen times that.
+    pub first_truce: Duration,
 }
 
 impl Default for Settings {
@@ -58,6 +66,7 @@ impl Default for Settings {
             parallelism: 2,
             first_pause: Duration::from_millis(50),
             longest_pause: Duration::from_secs(10),
+            first_truce: Duration::from_millis(250),
         }
     }
 }
@@ -82,6 +91,8 @@ pub struct PartitionStatus {
     pub projection: &'static str,
     /// The partition.
     pub partition: Partition,
+    /// Whether a worker of this process has it. The rest is what is stored: a worker elsewhere may have died since.
+    pub is_here: bool,
     /// What its worker is doing.
     pub state: State,
     /// Offset up to which all effects are done.
@@ -101,115 +112,89 @@ impl PartitionStatus {
     }
 }
 
-/// What a worker shows of itself.
-#[derive(Debug)]
-struct Shown {
-    state: State,
-    position: i64,
-    parked: HashSet<Lane>,
-}
-
-/// A worker's place and what it shows.
-struct Place {
-    build: Build,
-    partition: Partition,
-    shown: Mutex<Shown>,
-}
-
-impl Place {
-    /// Changes, or looks at, what is shown.
-    fn show<T>(&self, change: impl FnOnce(&mut Shown) -> T) -> T {
-        change(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Running projections. Dropping it stops them without waiting; [`Runtime::stop`] waits.
+/// Running projections. Dropping it ends them without waiting; [`Runtime::stop`] waits.
 pub struct Runtime {
-    event_log: Arc<dyn EventLog>,
-    places: Vec<Arc<Place>>,
-    workers: JoinSet<()>,
+    overview: Overview,
+    /// Supervisors, and their workers.
+    tasks: TaskTracker,
     stop: CancellationToken,
+    /// Ends everything where it stands.
+    kill: CancellationToken,
 }
 
 impl Runtime {
-    /// Starts a worker for every partition of every topic that a projection reads, in its serving generation.
+    /// Joins the group of each projection, and starts a worker for every partition that the group assigns to this
+    /// process, in the projection's serving generation.
     ///
     /// # Errors
-    /// The serving generations cannot be read.
+    /// The serving generations cannot be read, or a group not be joined.
     pub async fn start(
         ports: RuntimePorts,
         projections: Vec<Arc<dyn Projection>>,
         settings: Settings,
     ) -> Result<Self, StoreError> {
-        let stop = CancellationToken::new();
+        let places = Places::default();
+        let overview = Overview::of(&ports, &projections).with_workers(places.clone());
+        let runtime = Self {
+            overview,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
+        };
         let turns = Arc::new(RwLock::new(()));
-        let mut places = Vec::new();
-        let mut workers = JoinSet::new();
         for projection in projections {
-            let generation = ports.checkpoints.serving(projection.name()).await?;
-            let build = Build { projection: projection.name(), generation };
-            for &topic in projection.topics() {
-                for number in 0..ports.event_log.partitions() {
-                    let shown = Shown { state: State::Running, position: BEFORE_FIRST, parked: HashSet::new() };
-                    let partition = Partition { topic, number };
-                    let place = Arc::new(Place { build, partition, shown: Mutex::new(shown) });
-                    places.push(Arc::clone(&place));
-                    let projection = Arc::clone(&projection);
-                    let turns = Arc::clone(&turns);
-                    let worker = Worker::new(ports.clone(), projection, settings, place, turns, stop.clone());
-                    workers.spawn(worker.run());
-                }
-            }
+            let name = projection.name();
+            let build = Build { projection: name, generation: ports.checkpoints.serving(name).await? };
+            let membership = Arc::from(ports.event_log.join(name, projection.topics()).await?);
+            let supervisor = Supervisor {
+                ports: ports.clone(),
+                projection,
+                build,
+                membership,
+                settings,
+                places: places.clone(),
+                turns: Arc::clone(&turns),
+                tasks: runtime.tasks.clone(),
+                stop: runtime.stop.clone(),
+                kill: runtime.kill.clone(),
+            };
+            let kill = runtime.kill.clone();
+            runtime.tasks.spawn(async move { kill.run_until_cancelled(supervisor.run()).await });
         }
-        Ok(Self { event_log: ports.event_log, places, workers, stop })
+        runtime.tasks.close();
+        Ok(runtime)
     }
 
-    /// How every projection is doing in every partition, measured against the log's true head.
+    /// How its projections are, in this process and others.
+    pub fn overview(&self) -> &Overview {
+        &self.overview
+    }
+
+    /// How every projection is doing in every partition, see [`Overview::status`].
     ///
     /// # Errors
-    /// The log cannot be read.
+    /// The log or the checkpoints cannot be read.
     pub async fn status(&self) -> Result<Vec<PartitionStatus>, StoreError> {
-        let mut statuses = Vec::with_capacity(self.places.len());
-        for place in &self.places {
-            let (state, position, parked) =
-                place.show(|shown| (shown.state.clone(), shown.position, shown.parked.iter().cloned().collect()));
-            let Partition { topic, number } = place.partition;
-            let head = self.event_log.head(topic, number).await?;
-            statuses.push(PartitionStatus {
-                projection: place.build.projection,
-                partition: place.partition,
-                state,
-                position,
-                head,
-                lag_millis: if head > position { self.lag_millis(place.partition, position).await? } else { 0 },
-                parked,
-            });
-        }
-        Ok(statuses)
-    }
-
-    async fn lag_millis(&self, Partition { topic, number }: Partition, position: i64) -> Result<i64, StoreError> {
-        let next = self.event_log.read(topic, number, position, 1, Duration::ZERO).await?;
-        let recorded = next.first().and_then(|logged| logged.record.as_ref().ok()).map(|record| record.attributes.time);
-        Ok(recorded.map_or(0, |time| (clock::now().as_millis() - time.as_millis()).max(0)))
+        self.overview.status().await
     }
 
     /// Ends all workers where they stand, as the death of their process would: when this returns, none of them does
-    /// anything any more. Dropping the runtime does not wait for that, and a worker that is just taking its partition
-    /// could then take it from a successor.
-    pub async fn kill(mut self) {
-        self.workers.shutdown().await;
+    /// anything any more, and the groups have been left without a word. Dropping the runtime does not wait for that, and
+    /// a worker that is just taking its partition could then take it from a successor.
+    pub async fn kill(self) {
+        self.kill.cancel();
+        self.tasks.wait().await;
     }
 
-    /// Stops all workers after the batches that they are at.
-    pub async fn stop(mut self) {
+    /// Stops all workers after the batches that they are at, then leaves the groups, so that others take over.
+    pub async fn stop(self) {
         self.stop.cancel();
-        while self.workers.join_next().await.is_some() {}
+        self.tasks.wait().await;
     }
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.kill.cancel();
     }
 }

@@ -8,17 +8,19 @@ use std::time::Duration;
 use adapters::StoreError;
 use adapters::checkpoints::{Activity, Orders, Owner, OwnerEpoch, Partition, Taken, WorkerError, WorkerState};
 use adapters::codec::OpenError;
-use adapters::event_log::Logged;
+use adapters::event_log::{Logged, Membership};
 use adapters::http::clock;
 use domain::stream::BEFORE_FIRST;
 use domain::{Lane, Position};
 use futures::future::{FutureExt, join_all};
 use rand::RngExt;
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Lanes, Parking};
-use super::{Place, RuntimePorts, Settings, State};
+use super::overview::Place;
+use super::{RuntimePorts, Settings, State};
 use crate::projection::{ApplyError, Projection, Recorded};
 
 mod alone;
@@ -28,11 +30,15 @@ use alone::Suspected;
 
 /// How long one read waits for an event before it is asked again.
 const WAIT: Duration = Duration::from_secs(5);
+/// How often the pause after another owner doubles.
+const TRUCES: u32 = 4;
 
 /// Why a worker ends.
 enum End {
     /// It was asked to.
     Stopped,
+    /// Another owner has taken the partition, and its writes are refused (P2).
+    Overtaken(String),
     /// Going on would be wrong; says why.
     Faulted(String),
     /// A store failed while this worker ran alone: others shall not wait until it answers again.
@@ -46,6 +52,7 @@ pub(super) struct Worker {
     projection: Arc<dyn Projection>,
     settings: Settings,
     place: Arc<Place>,
+    membership: Arc<dyn Membership>,
     /// Shared by those who apply events in this process; held alone by one that may be about to end it.
     turns: Arc<RwLock<()>>,
     /// Whether this worker holds the turns alone.
@@ -59,16 +66,40 @@ impl Worker {
         projection: Arc<dyn Projection>,
         settings: Settings,
         place: Arc<Place>,
+        membership: Arc<dyn Membership>,
         turns: Arc<RwLock<()>>,
         stop: CancellationToken,
     ) -> Self {
-        Self { ports, projection, settings, place, turns, is_alone: AtomicBool::new(false), stop }
+        let is_alone = AtomicBool::new(false);
+        Self { ports, projection, settings, place, membership, turns, is_alone, stop }
     }
 
+    /// Works until it is asked to stop, or an operator is needed. Where another owner takes the partition over, this
+    /// one rests; if the group still wants it here after a while, it takes it back.
     pub(super) async fn run(self) {
-        let reason = match self.own_the_partition().await {
-            Ok(()) | Err(End::Stopped) => return,
-            Err(End::Faulted(reason) | End::Interrupted(reason)) => reason,
+        let mut truces = 0;
+        let reason = loop {
+            let began = Instant::now();
+            match self.own_the_partition().await {
+                Ok(()) | Err(End::Stopped) => return,
+                Err(End::Faulted(reason) | End::Interrupted(reason)) => break reason,
+                Err(End::Overtaken(owner)) => {
+                    // Quietly: the stored state is the other's now.
+                    self.place.show(|shown| shown.is_overtaken = true);
+                    tracing::info!(
+                        projection = self.place.build.projection,
+                        partition = ?self.place.partition,
+                        owner,
+                        "another owner has taken the partition"
+                    );
+                    // Two who take it from each other without end do so ever more slowly.
+                    let longest = self.settings.first_truce * 2u32.pow(TRUCES);
+                    truces = if began.elapsed() > longest { 0 } else { (truces + 1).min(TRUCES) };
+                    if self.rest(self.settings.first_truce * 2u32.pow(truces)).await.is_err() {
+                        return;
+                    }
+                }
+            }
         };
         tracing::error!(
             projection = self.place.build.projection,
@@ -86,7 +117,11 @@ impl Worker {
         if matches!(ended, Err(End::Stopped)) {
             let (build, partition) = (self.place.build, self.place.partition);
             // Only counts starts: without it, the next one counts for more than it was.
-            if let Err(error) = self.ports.checkpoints.settle(build, epoch, partition, 0).await {
+            let settled = self.ports.checkpoints.settle(build, epoch, partition, 0).await;
+            // The next owner may be at work already.
+            if let Err(error) = settled
+                && !matches!(error, StoreError::Overtaken(_))
+            {
                 tracing::warn!(projection = build.projection, ?partition, %error, "a clean end is not recorded");
             }
         }
@@ -98,6 +133,7 @@ impl Worker {
         let mut orders = self.ports.checkpoints.orders();
         let mut position = self.starting_offset(&taken).await?;
         self.place.show(|shown| {
+            shown.is_overtaken = false;
             shown.position = position;
             shown.parked = taken.parked.iter().map(|parked| parked.lane.clone()).collect();
         });
@@ -218,14 +254,13 @@ impl Worker {
 
     /// The next events; none where operators want something.
     async fn read(&self, after: i64, orders: &mut watch::Receiver<Orders>) -> Step<Vec<Logged>> {
-        let Partition { topic, number } = self.place.partition;
-        let log = &self.ports.event_log;
+        let (partition, limit) = (self.place.partition, self.settings.batch);
         tokio::select! {
             // Checked first, so that a worker that always finds events stops too.
             biased;
             () = self.stop.cancelled() => Err(End::Stopped),
             Ok(()) = orders.changed() => Ok(Vec::new()),
-            records = self.retrying(|| log.read(topic, number, after, self.settings.batch, WAIT)) => records,
+            records = self.retrying(|| self.membership.read(partition, after, limit, WAIT)) => records,
         }
     }
 
@@ -315,6 +350,7 @@ impl Worker {
             drop(turn);
             match outcome {
                 Ok(()) => return Ok(failed),
+                Err(ApplyError::Store(StoreError::Overtaken(owner))) => return Err(End::Overtaken(owner)),
                 Err(ApplyError::Store(error)) => {
                     self.pause(attempt, &error).await?;
                     attempt += 1;
@@ -370,9 +406,7 @@ impl Worker {
                     }
                     return Ok(value);
                 }
-                Err(StoreError::Overtaken(owner)) => {
-                    return Err(End::Faulted(format!("another owner has taken the partition: {owner}")));
-                }
+                Err(StoreError::Overtaken(owner)) => return Err(End::Overtaken(owner)),
                 Err(error) => self.pause(attempt, &error).await?,
             }
             attempt += 1;
@@ -393,14 +427,18 @@ impl Worker {
         metrics::counter!("hybrid_live_projection_stalls_total", "projection" => projection).increment(1);
         self.is_now(State::Stalled(error)).await;
         let longest = self.settings.longest_pause;
-        let pause = self.settings.first_pause.saturating_mul(2u32.saturating_pow(attempt)).min(longest);
+        self.rest(self.settings.first_pause.saturating_mul(2u32.saturating_pow(attempt)).min(longest)).await?;
+        self.wait_while_paused(&mut self.ports.checkpoints.orders()).await
+    }
+
+    /// Waits for about so long.
+    async fn rest(&self, pause: Duration) -> Step<()> {
         // Jitter: workers that failed together do not come back together.
         let pause = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
         tokio::select! {
-            () = self.stop.cancelled() => return Err(End::Stopped),
-            () = tokio::time::sleep(pause) => {}
+            () = self.stop.cancelled() => Err(End::Stopped),
+            () = tokio::time::sleep(pause) => Ok(()),
         }
-        self.wait_while_paused(&mut self.ports.checkpoints.orders()).await
     }
 }
 

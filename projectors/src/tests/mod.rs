@@ -7,6 +7,7 @@ mod news;
 mod operating;
 mod profiles;
 mod running;
+mod sharing;
 mod told;
 mod world;
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use adapters::StoreError;
 use adapters::checkpoints::{Checkpoints, Partition};
 use adapters::event_log::EventLog;
 use domain::{Lane, LogId, Position, PostId, Topic};
@@ -152,22 +153,20 @@ async fn a_checkpoint_of_another_log_or_beyond_the_end_stops_the_projection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p2_a_worker_whose_partition_was_taken_over_stops() {
+async fn p2_a_worker_whose_partition_was_taken_over_is_fenced_and_takes_it_back_if_it_still_should() {
     let world = World::new(1).await;
     let probe = Arc::new(Probe::default());
     let runtime = world.start(&probe).await;
     world.append(post(1), [1]).await;
     world.caught_up().await;
     let partition = Partition { topic: Topic::Posts, number: 0 };
-    world.checkpoints.take(World::build(), partition).await.unwrap();
+    let taken = world.checkpoints.take(World::build(), partition).await.unwrap();
     world.append(post(1), [2]).await;
-    let faulted = async {
-        while !matches!(runtime.status().await.unwrap()[0].state, State::Faulted(_)) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(FOREVER, faulted).await.expect("is fenced");
-    let positions = world.checkpoints.positions(World::build()).await.unwrap();
-    assert_eq!(positions[0].offset, 0, "the zombie moved no checkpoint");
+    world.caught_up().await;
+    assert_eq!(probe.of(post(1)), [1, 2, 2], "what was applied while it was fenced is applied again");
+    let position = Position { log: world.event_log.id(), topic: Topic::Posts, partition: 0, offset: 1 };
+    let late = world.checkpoints.save(World::build(), taken.epoch, position).await;
+    assert!(matches!(late, Err(StoreError::Overtaken(_))), "{late:?}");
+    assert!(runtime.status().await.unwrap()[0].is_here);
     runtime.stop().await;
 }

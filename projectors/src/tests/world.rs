@@ -1,6 +1,6 @@
 //! The runtime on the embedded stores, with a projection that remembers what it was given and misbehaves when told to.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,12 +9,13 @@ use adapters::StoreError;
 use adapters::checkpoints::{Build, Checkpoints, Generation, Owner, Partition, SqliteCheckpoints};
 use adapters::codec::Codec;
 use adapters::content::{Content, SqliteContent};
-use adapters::event_log::{EventLog, Record, SqliteEventLog};
+use adapters::event_log::{EventLog, Logged, Membership, Record, SqliteEventLog};
 use adapters::secrets::Secrets;
-use adapters::sqlite::{Database, Durability, READ_MODELS, TRUTH};
+use adapters::sqlite::{Database, Durability, READ_MODELS, Sharing, TRUTH};
+use adapters::views::{SqliteViews, Views};
 use async_trait::async_trait;
 use domain::event::Schema;
-use domain::{Event, Lane, PostId, StreamId, Topic, UserId, reaction};
+use domain::{Event, Lane, LogId, Position, PostId, StreamId, Topic, UserId, reaction};
 use tokio::sync::watch;
 
 use super::fixture::{envelope, id};
@@ -41,6 +42,10 @@ pub(super) struct Probe {
     pub(super) met: Mutex<HashSet<(u16, u16)>>,
     /// Events whose handling ends the process.
     pub(super) fatal: Mutex<HashSet<(PostId, u64)>>,
+    /// Whether calls are held up, as those of a process that is put to sleep.
+    pub(super) holds: watch::Sender<bool>,
+    /// Calls that were begun.
+    pub(super) begun: watch::Sender<usize>,
 }
 
 fn key(event: &Recorded) -> (PostId, u64) {
@@ -67,6 +72,9 @@ impl Projection for Probe {
     async fn apply(&self, _: Owner, events: &[Recorded]) -> Result<(), ApplyError> {
         let partition = events[0].position.partition;
         self.inside.lock().unwrap().push(partition);
+        self.begun.send_modify(|begun| *begun += 1);
+        let mut holds = self.holds.subscribe();
+        assert!(holds.wait_for(|holds| !holds).await.is_ok(), "it is ours");
         // Others get every chance to come in.
         for _ in 0..50 {
             tokio::task::yield_now().await;
@@ -114,7 +122,7 @@ impl Probe {
 pub(super) struct World {
     pub(super) event_log: Arc<SqliteEventLog>,
     pub(super) checkpoints: Arc<SqliteCheckpoints>,
-    codec: Arc<Codec>,
+    pub(super) codec: Arc<Codec>,
     truth: Arc<Database>,
     models: Arc<Database>,
     _directory: Option<tempfile::TempDir>,
@@ -130,8 +138,18 @@ impl World {
 
     /// In a directory that outlives this.
     pub(super) async fn open(directory: &Path, partitions: u16) -> Self {
-        let truth = Database::open(&directory.join("truth.db"), &TRUTH, Durability::Process).unwrap();
-        let models = Database::open(&directory.join("models.db"), &READ_MODELS, Durability::Process).unwrap();
+        Self::open_as(directory, partitions, Sharing::Alone).await
+    }
+
+    /// One of several processes in this directory.
+    pub(super) async fn beside(directory: &Path, partitions: u16) -> Self {
+        Self::open_as(directory, partitions, Sharing::Shared).await
+    }
+
+    async fn open_as(directory: &Path, partitions: u16, sharing: Sharing) -> Self {
+        let open =
+            |name, schema| Database::open_as(&directory.join(name), schema, Durability::Process, sharing).unwrap();
+        let (truth, models) = (open("truth.db", &TRUTH), open("models.db", &READ_MODELS));
         let event_log = Arc::new(SqliteEventLog::open(Arc::clone(&truth), partitions).await.unwrap());
         let content: Arc<dyn Content> =
             Arc::new(SqliteContent::open(Arc::clone(&truth), Some(Arc::clone(&event_log))).unwrap());
@@ -147,19 +165,32 @@ impl World {
     }
 
     pub(super) async fn start(&self, probe: &Arc<Probe>) -> Runtime {
-        let ports = RuntimePorts {
-            event_log: Arc::clone(&self.event_log) as Arc<dyn EventLog>,
-            checkpoints: Arc::clone(&self.checkpoints) as Arc<dyn Checkpoints>,
-            codec: Arc::clone(&self.codec),
-        };
+        let projections: Vec<Arc<dyn Projection>> = vec![Arc::clone(probe) as Arc<dyn Projection>];
+        self.run(Arc::clone(&self.event_log) as Arc<dyn EventLog>, projections, Duration::from_millis(5)).await
+    }
+
+    /// Runs these over `event_log`, which is ours or stands before it, and rests for about `truce` after somebody else
+    /// has taken a partition.
+    pub(super) async fn run(
+        &self,
+        event_log: Arc<dyn EventLog>,
+        projections: Vec<Arc<dyn Projection>>,
+        truce: Duration,
+    ) -> Runtime {
+        let checkpoints = Arc::clone(&self.checkpoints) as Arc<dyn Checkpoints>;
+        let ports = RuntimePorts { event_log, checkpoints, codec: Arc::clone(&self.codec) };
         let settings = Settings {
             batch: 7,
             parallelism: 3,
             first_pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(4),
+            first_truce: truce,
         };
-        let probe: Arc<dyn Projection> = Arc::clone(probe) as Arc<dyn Projection>;
-        Runtime::start(ports, vec![probe], settings).await.unwrap()
+        Runtime::start(ports, projections, settings).await.unwrap()
+    }
+
+    pub(super) fn views(&self) -> Arc<dyn Views> {
+        Arc::new(SqliteViews::new(Arc::clone(&self.models)))
     }
 
     /// Likes and unlikes of a post by one person, with these sequences.
@@ -198,12 +229,17 @@ impl World {
 
     /// Waits until everything in the log has been applied or parked.
     pub(super) async fn caught_up(&self) {
+        self.caught_up_with(NAME, &[Topic::Posts]).await;
+    }
+
+    pub(super) async fn caught_up_with(&self, projection: &str, topics: &[Topic]) {
         let mut progress = self.checkpoints.progress();
-        for number in 0..self.event_log.partitions() {
-            let head = self.event_log.head(Topic::Posts, number).await.unwrap();
-            let partition = Partition { topic: Topic::Posts, number };
+        let numbers = 0..self.event_log.partitions();
+        for partition in topics.iter().flat_map(|&topic| numbers.clone().map(move |number| Partition { topic, number }))
+        {
+            let head = self.event_log.head(partition.topic, partition.number).await.unwrap();
             if head >= 0 {
-                let passed = progress.wait_for(|progress| progress.has_passed(NAME, partition, head));
+                let passed = progress.wait_for(|progress| progress.has_passed(projection, partition, head));
                 tokio::time::timeout(FOREVER, passed).await.expect("catches up").unwrap();
             }
         }
@@ -218,6 +254,98 @@ impl World {
     pub(super) async fn parked(&self) -> Vec<(Lane, u64)> {
         let parked = self.checkpoints.parked(Self::build()).await.unwrap();
         parked.into_iter().map(|(_, parked)| (parked.lane, parked.waiting)).collect()
+    }
+}
+
+/// The log as a process sees it whose group says what the test wants, and which is perhaps of an older version.
+pub(super) struct Scripted {
+    log: Arc<SqliteEventLog>,
+    pub(super) assigned: watch::Sender<BTreeSet<Partition>>,
+    /// What an older version makes of a record.
+    older: fn(&mut Record),
+}
+
+impl Scripted {
+    /// With a group that assigns these partitions.
+    pub(super) fn group(world: &World, assigned: impl IntoIterator<Item = Partition>) -> Arc<Self> {
+        let assigned = watch::Sender::new(assigned.into_iter().collect());
+        Arc::new(Self { log: Arc::clone(&world.event_log), assigned, older: |_| {} })
+    }
+
+    /// A version before the one that knew what `older` makes unknown, in the file's own group.
+    pub(super) fn version(world: &World, older: fn(&mut Record)) -> Arc<Self> {
+        Arc::new(Self { log: Arc::clone(&world.event_log), assigned: watch::Sender::default(), older })
+    }
+
+    fn seen(&self, mut page: Vec<Logged>) -> Vec<Logged> {
+        page.iter_mut().filter_map(|logged| logged.record.as_mut().ok()).for_each(self.older);
+        page
+    }
+}
+
+#[async_trait]
+impl EventLog for Scripted {
+    fn id(&self) -> LogId {
+        self.log.id()
+    }
+
+    fn partitions(&self) -> u16 {
+        self.log.partitions()
+    }
+
+    async fn append(&self, records: Vec<Record>) -> Result<Vec<Position>, StoreError> {
+        self.log.append(records).await
+    }
+
+    async fn read(
+        &self,
+        topic: Topic,
+        partition: u16,
+        after: i64,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Logged>, StoreError> {
+        Ok(self.seen(self.log.read(topic, partition, after, limit, wait).await?))
+    }
+
+    async fn head(&self, topic: Topic, partition: u16) -> Result<i64, StoreError> {
+        self.log.head(topic, partition).await
+    }
+
+    async fn join(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Membership>, StoreError> {
+        let script = Self { log: Arc::clone(&self.log), assigned: self.assigned.clone(), older: self.older };
+        // One that is told nothing is in the real group.
+        let real = self.assigned.borrow().is_empty();
+        let member = if real { Some(self.log.join(group, topics).await?) } else { None };
+        Ok(Box::new(ScriptedMember { script, member }))
+    }
+}
+
+struct ScriptedMember {
+    script: Scripted,
+    member: Option<Box<dyn Membership>>,
+}
+
+#[async_trait]
+impl Membership for ScriptedMember {
+    fn assigned(&self) -> watch::Receiver<BTreeSet<Partition>> {
+        self.member.as_ref().map_or_else(|| self.script.assigned.subscribe(), |member| member.assigned())
+    }
+
+    async fn read(
+        &self,
+        partition: Partition,
+        after: i64,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Logged>, StoreError> {
+        self.script.read(partition.topic, partition.number, after, limit, wait).await
+    }
+
+    async fn leave(&self) {
+        if let Some(member) = &self.member {
+            member.leave().await;
+        }
     }
 }
 

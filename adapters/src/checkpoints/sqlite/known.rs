@@ -142,7 +142,8 @@ impl Known {
             // Before the look: what is noted from here on may be missing in what it sees.
             let notes = self.notes.load(Ordering::Acquire);
             files.look()?;
-            if !files.has_news {
+            // What was noted may be taken back by somebody else already, and then the file looks as it did before.
+            if !files.has_news && files.notes == notes {
                 return Ok(());
             }
             let seen = files.progress();
@@ -150,7 +151,7 @@ impl Known {
                 if self.notes.load(Ordering::Acquire) != notes {
                     return false;
                 }
-                files.has_news = false;
+                (files.has_news, files.notes) = (false, notes);
                 let serving = files.serving.clone();
                 *self.serving.write().unwrap_or_else(PoisonError::into_inner) = serving;
                 let wanted = files.orders();
@@ -176,6 +177,8 @@ pub(super) struct Files {
     rows: Rows,
     /// Something was seen that is not taken over yet: also when a look after it failed.
     has_news: bool,
+    /// Own writes that were noted when it was last taken over.
+    notes: u64,
 }
 
 /// What the read models' file says of every build of every projection.
@@ -197,7 +200,7 @@ impl Files {
     pub(super) fn open(read_models: &Database, truth: &Database) -> Result<Self, StoreError> {
         let (read_models, truth) = (read_models.watch()?, truth.watch()?);
         let (serving, paused, rows) = (HashMap::new(), BTreeMap::new(), Rows::default());
-        Ok(Self { read_models, truth, serving, paused, rows, has_news: true })
+        Ok(Self { read_models, truth, serving, paused, rows, has_news: true, notes: 0 })
     }
 
     fn look(&mut self) -> Result<(), StoreError> {

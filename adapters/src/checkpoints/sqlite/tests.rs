@@ -135,6 +135,23 @@ async fn progress_never_falls_while_the_files_are_looked_at() {
     looks.join().unwrap();
 }
 
+/// The files are as they were at the last look, and what was noted since is not so any more.
+#[tokio::test]
+async fn what_is_noted_and_taken_back_by_another_between_two_looks_is_not_known_for_ever() {
+    let folder = TempDir::new().unwrap();
+    let (ours, theirs) = (Files::open(folder.path()), Files::open(folder.path()).checkpoints());
+    let known = known::Known::default();
+    let mut looked = known::Files::open(&ours.read_models, &ours.truth).unwrap();
+    known.look_at(&mut looked).unwrap();
+    let (at, wanted) = (Timestamp::from_millis(1), known.orders());
+    assert!(theirs.set_paused("timelines", true, at).await.unwrap());
+    known.note_paused("timelines".to_owned(), Some(at));
+    assert!(wanted.borrow().paused.contains_key("timelines"));
+    assert!(theirs.set_paused("timelines", false, at).await.unwrap());
+    known.look_at(&mut looked).unwrap();
+    assert!(wanted.borrow().paused.is_empty());
+}
+
 /// Version 1 did not know which posts were imported, so what it made of the log is made again.
 #[tokio::test]
 async fn read_models_of_version_1_are_built_again_where_they_lack_something() {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::event_log::contract::{AT_ONCE, LONG, all_of, record};
-use crate::sqlite::{Durability, TRUTH};
+use crate::sqlite::{Durability, Sharing, TRUTH};
 
 fn file() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
@@ -27,6 +27,19 @@ async fn place() -> (impl AsyncFn() -> Arc<dyn EventLog>, TempDir) {
 }
 
 crate::event_log::contract::stamp!(contract, super::place);
+
+/// Several processes at work on one file.
+async fn shared_place() -> (impl AsyncFn() -> Arc<dyn EventLog>, TempDir) {
+    let (directory, path) = file();
+    let open = async move || {
+        let db = Database::open_as(&path, &TRUTH, Durability::Process, Sharing::Shared).unwrap();
+        Arc::new(SqliteEventLog::open(db, 4).await.unwrap()) as Arc<dyn EventLog>
+    };
+    (open, directory)
+}
+
+crate::event_log::contract::stamp!(shared, super::shared_place);
+crate::event_log::contract::membership::stamp!(membership, super::shared_place);
 
 #[tokio::test]
 async fn a_damaged_record_is_told_of_and_stops_nothing() {
