@@ -15,9 +15,13 @@ use crate::StoreError;
 
 #[cfg(test)]
 mod contract;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 mod operating;
 mod sqlite;
 
+#[cfg(feature = "mongodb")]
+pub use self::mongodb::MongoCheckpoints;
 pub use operating::{
     Activity, DRAINS, Dropped, LaneOrder, LaneRequest, Orders, Outcome, RequestId, STARTS, Suspicion, Trial,
     WorkerError, WorkerState,

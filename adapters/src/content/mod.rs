@@ -16,8 +16,12 @@ use crate::event_log::Record;
 
 #[cfg(test)]
 pub(crate) mod contract;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 mod sqlite;
 
+#[cfg(feature = "mongodb")]
+pub use self::mongodb::MongoContent;
 pub use sqlite::SqliteContent;
 
 /// A stream's document as the write path needs it.

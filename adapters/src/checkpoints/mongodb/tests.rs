@@ -1,0 +1,20 @@
+//! The contract, and what only this adapter can be asked.
+
+use std::time::Duration;
+
+use domain::Topic;
+
+use super::*;
+use crate::checkpoints::contract;
+use crate::mongodb::testing::Place as TestPlace;
+
+async fn open() -> (Arc<dyn Checkpoints>, Arc<dyn Checkpoints>, TestPlace) {
+    let place = TestPlace::new();
+    MongoCheckpoints::migrate(&place.url()).await.unwrap();
+    // Connections of their own, as two processes have them.
+    let one = MongoCheckpoints::open(&place.url()).await.unwrap();
+    let other = MongoCheckpoints::open(&place.url()).await.unwrap();
+    (Arc::new(one), Arc::new(other), place)
+}
+
+contract::stamp!(open);
