@@ -14,6 +14,10 @@ use crate::live::{BroadcastLive, Live};
 use crate::sqlite::{Database, Durability, READ_MODELS, Schema, TRUTH};
 use crate::timelines::{SqliteTimelines, Timelines};
 use crate::url;
+#[cfg(feature = "mongodb")]
+use crate::url::StoreUrl;
+#[cfg(feature = "mongodb")]
+use crate::views::MongoViews;
 use crate::views::{SqliteViews, Views};
 
 /// Messages that one slow listener may be behind.
@@ -182,6 +186,11 @@ async fn open_views(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn Views
     let url = &urls.views;
     match scheme(url) {
         SQLITE => Ok(Arc::new(SqliteViews::new(files.open("views", url, Kind::ReadModels)?))),
+        #[cfg(feature = "mongodb")]
+        "mongodb" | "mongodb+srv" => {
+            let views = MongoViews::open(&parsed("views", url)?).await;
+            Ok(Arc::new(views.map_err(|source| failed("views", url, source))?))
+        }
         _ => Err(unsupported("views", url, "sqlite:PATH")),
     }
 }
@@ -214,6 +223,12 @@ async fn open_live(urls: &StoreUrls) -> Result<Arc<dyn Live>, OpenStoresError> {
         "memory" if url == "memory:" => Ok(Arc::new(BroadcastLive::new(LIVE_BUFFER))),
         _ => Err(unsupported("live", url, "memory:")),
     }
+}
+
+/// The URL of a store on servers.
+#[cfg(feature = "mongodb")]
+fn parsed(port: &'static str, url: &str) -> Result<StoreUrl, OpenStoresError> {
+    StoreUrl::parse(url).map_err(|error| failed(port, url, StoreError::Unfit(error.to_string())))
 }
 
 /// Which kind of store a URL names.
