@@ -9,9 +9,9 @@ use tokio::runtime::Handle;
 use super::*;
 use crate::views::contract;
 
-mod counts;
+mod engagement_steps;
 pub(super) mod gate;
-mod numbers;
+mod number_steps;
 mod world;
 
 /// A database of one test's own; it goes with this.
