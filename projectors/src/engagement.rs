@@ -130,6 +130,9 @@ pub(crate) struct LaneState {
     post: PostId,
     /// The counts' position as stored: what the write is guarded by.
     expected_position: i64,
+    /// Offset of the newest event of the batch: the rows are written up to there. The counts may be further, if the
+    /// process died between them and the rows of a longer batch.
+    reached: i64,
     row: PostRow,
     comments: HashMap<CommentId, CommentRow>,
     reactions: HashMap<UserId, ReactionRow>,
@@ -170,6 +173,7 @@ impl LaneState {
         Self {
             post,
             expected_position: rows.post.position,
+            reached: BEFORE_FIRST,
             row: rows.post,
             comments: rows.comments.into_iter().map(|row| (row.comment, row)).collect(),
             reactions: rows.reactions.into_iter().map(|row| (row.user, row)).collect(),
@@ -189,6 +193,7 @@ impl LaneState {
             Event::User(_) | Event::Relation(_) => {}
         }
         self.versions.extend(version(envelope));
+        self.reached = self.reached.max(offset);
         self.row.position = self.row.position.max(offset);
         Ok(())
     }
@@ -317,7 +322,7 @@ impl LaneState {
             self.tell(position, News::NewLike { likes: self.row.likes });
         }
         self.messages.sort_by_key(|message| message.position);
-        self.row.listed = self.row.position;
+        self.row.listed = self.row.listed.max(self.reached);
         self.changed_comments.sort_unstable();
         self.changed_comments.dedup();
         self.changed_reactions.sort_unstable();

@@ -13,11 +13,16 @@ use crate::checkpoints::{Generation, Owner};
 
 #[cfg(test)]
 mod contract;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 mod profiles;
 mod sqlite;
 
 pub use profiles::{FollowList, FollowRow, ProfileChange, ProfileNames, ProfileRow};
 pub use sqlite::SqliteViews;
+
+#[cfg(feature = "mongodb")]
+pub use self::mongodb::MongoViews;
 
 /// What is counted about a post, and up to where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -270,13 +270,13 @@ proptest! {
         let mut checkpoint = 0;
         for (size, death) in batches.iter().zip(deaths).chain(std::iter::repeat((&3, Death::No))) {
             let batch = &log[checkpoint..(checkpoint + size).min(log.len())];
-            if batch.is_empty() {
-                break;
-            }
+            let Some(last) = batch.last() else { break };
             if let Some(messages) = deliver(&mut store, post, batch, death) {
                 told.extend(messages);
                 checkpoint += batch.len();
             }
+            // Streams start from there, so what is below must be in the rows, whatever the counts contain.
+            prop_assert!(store.post.listed <= last.position.offset, "listed beyond the rows");
         }
 
         let likes: BTreeSet<u8> = decided.reactions.iter().filter(|(_, (state, _))| state.liked).map(|(n, _)| *n).collect();
