@@ -12,6 +12,8 @@ use futures::future::join_all;
 
 use super::{Attributes, EventLog, Logged, Record, partition_of};
 
+pub(crate) mod membership;
+
 /// Makes a module with a test for every rule. `$place` is an async function that answers, for a new place, what opens
 /// the log there (again and again, as restarts do), and what the place must be outlived by.
 macro_rules! stamp {
@@ -31,13 +33,16 @@ macro_rules! stamp {
             a_restart_keeps_everything,
         }
     };
-    ($name:ident, $place:path: $($rule:ident,)+) => {
+    // Rules of this module, or of one inside it.
+    ($name:ident, $place:path $(, $inside:ident)?: $($rule:ident,)+) => {
         mod $name {
+            use $crate::event_log::contract$(::$inside)? as rules;
+
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $rule() {
                     let (open, _outlives) = $place().await;
-                    $crate::event_log::contract::$rule(open).await;
+                    rules::$rule(open).await;
                 }
             )+
         }
