@@ -169,8 +169,8 @@ pub(crate) async fn a_member_may_go_back(open: impl AsyncFn() -> Arc<dyn EventLo
     let positions = log.append((0..25).map(|_| record(Topic::Users, "lane")).collect()).await.unwrap();
     let partition = Partition { topic: Topic::Users, number: positions[0].partition };
     let all = all_of(&*log, Topic::Users, partition.number, 100).await;
-    for from in [0, 20, 3, 3, 24, 23, 0, 12] {
-        let before = from.checked_sub(1).map_or(BEFORE_FIRST, |index: usize| positions[index].offset);
+    for from in [0_usize, 20, 3, 3, 24, 23, 0, 12] {
+        let before = from.checked_sub(1).map_or(BEFORE_FIRST, |index| positions[index].offset);
         assert_eq!(read_on(&*member, partition, before, 25 - from).await, all[from..], "from {from}");
     }
     // Others' reading at random disturbs nobody.
