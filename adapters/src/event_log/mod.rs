@@ -17,8 +17,12 @@ use crate::checkpoints::Partition;
 
 #[cfg(test)]
 pub(crate) mod contract;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod sqlite;
 
+#[cfg(feature = "kafka")]
+pub use kafka::KafkaEventLog;
 pub use sqlite::SqliteEventLog;
 pub(crate) use sqlite::{Appender, rows};
 
