@@ -28,7 +28,7 @@ macro_rules! stamp {
                 trimming_counts_above_the_mark,
                 mark_and_rows_are_of_one_moment,
                 generations_are_independent,
-                homes_are_scanned_in_the_order_of_their_keys,
+                homes_are_scanned_one_after_the_other,
             }
             authors {
                 timelines_are_merged_without_the_deleted,
@@ -39,7 +39,8 @@ macro_rules! stamp {
                 what_was_published_since_is_found_by_offset,
                 a_row_never_goes_back_to_an_older_sequence,
                 generations_are_independent,
-                timelines_are_scanned_in_the_order_of_their_keys,
+                a_post_stays_where_the_log_has_it_first,
+                timelines_are_scanned_one_after_the_other,
             }
             model {
                 homes_are_what_the_model_says,

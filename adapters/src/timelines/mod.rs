@@ -10,10 +10,15 @@ use domain::{PostId, UserId};
 use crate::StoreError;
 use crate::checkpoints::Generation;
 
+#[cfg(feature = "cassandra")]
+mod cassandra;
 #[cfg(test)]
 mod contract;
+mod nearest;
 mod sqlite;
 
+#[cfg(feature = "cassandra")]
+pub use cassandra::CassandraTimelines;
 pub use sqlite::SqliteTimelines;
 
 /// A post in its author's timeline.
@@ -81,11 +86,12 @@ pub struct Home {
 /// The timelines.
 ///
 /// Invariants: a home's mark never falls, and mark and rows are read at one moment; an author's row never goes back
-/// to an older sequence; every write is idempotent. The log may hold `post.published` twice: of a home's row the lesser
-/// offset stays, whichever came first. So (partition, offset) names a row of a home, whatever is delivered again.
+/// to an older sequence; every write is idempotent. The log may hold an event twice: of a home's row, and of an author's
+/// row of one sequence, the lesser offset stays, whichever came first. So (partition, offset) names a row, whatever is
+/// delivered again.
 #[async_trait]
 pub trait Timelines: Send + Sync + 'static {
-    /// Writes rows of authors' timelines; one that is not newer than what is stored changes nothing.
+    /// Writes rows of authors' timelines; one of a lesser sequence than what is stored changes nothing.
     async fn write_authors(&self, generation: Generation, entries: &[AuthorEntry]) -> Result<(), StoreError>;
 
     /// Authors' timelines merged, without the deleted, at most `limit` entries of the span.
@@ -138,7 +144,9 @@ pub trait Timelines: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Home, StoreError>;
 
-    /// For `verify`: rows of authors' timelines by author and post, tombstones too, above `after`.
+    /// For `verify`: every row of authors' timelines once, tombstones too, at most `limit` of those behind `after`. The
+    /// rows of one author are together, by post; authors are in an order of the store's own, so that a store that
+    /// spreads its keys is walked through as it is. `after` need not be there: (author, id just below a post) finds a post.
     async fn scan_authors(
         &self,
         generation: Generation,
@@ -146,7 +154,7 @@ pub trait Timelines: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<AuthorEntry>, StoreError>;
 
-    /// For `verify`: rows of homes by owner and post, above `after`.
+    /// For `verify`: every row of homes once, in the same way.
     async fn scan_homes(
         &self,
         generation: Generation,

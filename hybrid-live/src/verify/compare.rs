@@ -1,6 +1,6 @@
 //! One store beside the model: every row that either has, and again those that differ.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use adapters::StoreError;
 use futures::future::LocalBoxFuture;
@@ -8,9 +8,9 @@ use futures::future::LocalBoxFuture;
 use super::model::Model;
 use crate::progress::{Progress, Unit};
 
-/// Rows that are found in key order, or answers that are asked for one by one.
+/// Rows that are found one after the other, or answers that are asked for one by one.
 pub(super) trait Rows {
-    /// What a row is found by, ordered as the store's scan is.
+    /// What a row is found by.
     type Key: Copy + Ord;
     /// What is stored.
     type Row;
@@ -22,7 +22,7 @@ pub(super) trait Rows {
     /// The keys that must be there, ascending.
     fn expected(&self, model: &Model) -> Vec<Self::Key>;
 
-    /// The next rows above `after`; none at the end.
+    /// The next rows behind `after`, in an order of the store's own; none at the end.
     async fn page(&self, after: Option<Self::Key>) -> Result<Vec<(Self::Key, Self::Row)>, StoreError>;
 
     /// One row, read now.
@@ -103,14 +103,14 @@ impl<R: Rows> Checked<R> {
     async fn scan(&mut self, model: &Model) -> Result<(), StoreError> {
         let expected = self.rows.expected(model);
         let progress = Progress::new(R::NAME, expected.len() as u64, Unit::Items);
-        let mut missing = expected.into_iter().peekable();
+        let mut missing: BTreeSet<R::Key> = expected.into_iter().collect();
         let mut after = None;
         loop {
             let page = match self.rows.page(after).await {
                 Ok(page) => page,
                 // One damaged row must not hide the rest, nor stay without a name: the rest is asked for one by one.
                 Err(StoreError::Damaged(_)) => {
-                    self.ask(model, missing.collect(), &progress).await?;
+                    self.ask(model, missing.into_iter().collect(), &progress).await?;
                     break;
                 }
                 Err(error) => return Err(error),
@@ -123,10 +123,7 @@ impl<R: Rows> Checked<R> {
             };
             after = Some(*last);
             for (key, row) in &page {
-                while let Some(absent) = missing.next_if(|expected| expected < key) {
-                    self.judge(model, absent, None);
-                }
-                missing.next_if_eq(key);
+                missing.remove(key);
                 self.judge(model, *key, Some(row));
             }
             progress.add(page.len() as u64);

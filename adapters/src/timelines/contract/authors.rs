@@ -155,19 +155,46 @@ pub(crate) async fn generations_are_independent(timelines: &dyn Timelines) {
     assert_eq!(timelines.scan_authors(OTHER, None, 10).await.unwrap(), [published(1, 6)]);
 }
 
-pub(crate) async fn timelines_are_scanned_in_the_order_of_their_keys(timelines: &dyn Timelines) {
+pub(crate) async fn timelines_are_scanned_one_after_the_other(timelines: &dyn Timelines) {
     let rows = [published(1, 4), published(1, 7), deleted(published(2, 1)), published(2, 3), published(3, 2)];
     let mut shuffled = rows;
     shuffled.reverse();
     timelines.write_authors(ONE, &shuffled).await.unwrap();
-    let mut scanned = Vec::new();
-    let mut after = None;
-    loop {
-        let page = timelines.scan_authors(ONE, after, 2).await.unwrap();
-        let Some(last) = page.last().copied() else { break };
-        assert!(page.len() <= 2 && scanned.len() < 20);
-        after = Some((last.author, last.post));
-        scanned.extend(page);
+    for limit in [1, 2, 4, 5, 100] {
+        let mut scanned: Vec<AuthorEntry> = Vec::new();
+        let mut after = None;
+        loop {
+            let page = timelines.scan_authors(ONE, after, limit).await.unwrap();
+            let Some(last) = page.last().copied() else { break };
+            assert!(page.len() <= limit && scanned.len() < 20);
+            after = Some((last.author, last.post));
+            scanned.extend(page);
+        }
+        let mut authors: Vec<_> = scanned.iter().map(|row| row.author).collect();
+        authors.dedup();
+        assert_eq!(authors.len(), 3, "the rows of one author are together");
+        // Of one author they are by post: sorting by author alone leaves that as it is.
+        scanned.sort_by_key(|row| row.author);
+        assert_eq!(scanned, rows, "pages of {limit}");
     }
-    assert_eq!(scanned, rows);
+    let point = timelines.scan_authors(ONE, Some((user(1), post(7).just_below())), 1).await.unwrap();
+    assert_eq!(point, [rows[1]]);
+}
+
+pub(crate) async fn a_post_stays_where_the_log_has_it_first(timelines: &dyn Timelines) {
+    let first = published(1, 5);
+    let repeat = AuthorEntry { offset: first.offset + 100, ..first };
+    for order in [[first, repeat], [repeat, first]] {
+        for row in order {
+            timelines.write_authors(ONE, &[row]).await.unwrap();
+        }
+        assert_eq!(timelines.scan_authors(ONE, None, 10).await.unwrap(), [first]);
+        // One post, and no news above where it is.
+        assert_eq!(timelines.authors_since(ONE, &[user(1)], &[], 10).await.unwrap(), [listed(first)]);
+        let after = [-1, -1, -1, first.offset];
+        assert_eq!(timelines.authors_since(ONE, &[user(1)], &after, 10).await.unwrap(), []);
+    }
+    timelines.write_authors(OTHER, &[repeat]).await.unwrap();
+    timelines.write_authors(OTHER, &[first]).await.unwrap();
+    assert_eq!(timelines.scan_authors(OTHER, None, 10).await.unwrap(), [first]);
 }

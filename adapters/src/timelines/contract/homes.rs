@@ -213,19 +213,34 @@ pub(crate) async fn generations_are_independent(timelines: &dyn Timelines) {
     assert_eq!(scanned, [(user(1), entry(5))]);
 }
 
-pub(crate) async fn homes_are_scanned_in_the_order_of_their_keys(timelines: &dyn Timelines) {
+pub(crate) async fn homes_are_scanned_one_after_the_other(timelines: &dyn Timelines) {
     for owner in [2, 1, 3] {
         timelines.fill_home(ONE, user(owner), &entries([8, 2, 5])).await.unwrap();
     }
-    let expected: Vec<_> = (1..=3).flat_map(|owner| [2, 5, 8].map(|number| (user(owner), entry(number)))).collect();
-    let mut scanned = Vec::new();
-    let mut after = None;
-    loop {
-        let page = timelines.scan_homes(ONE, after, 2).await.unwrap();
-        let Some((owner, last)) = page.last().copied() else { break };
-        assert!(page.len() <= 2 && scanned.len() < 20);
-        after = Some((owner, last.post));
-        scanned.extend(page);
+    timelines.raise_mark(ONE, user(4), post(9)).await.unwrap();
+    for limit in [1, 2, 3, 4, 9, 100] {
+        let mut scanned = Vec::new();
+        let mut after = None;
+        loop {
+            let page = timelines.scan_homes(ONE, after, limit).await.unwrap();
+            let Some((owner, last)) = page.last().copied() else { break };
+            assert!(page.len() <= limit && scanned.len() < 20);
+            after = Some((owner, last.post));
+            scanned.extend(page);
+        }
+        let rows_of_each = [2, 5, 8];
+        let mut owners = Vec::new();
+        for rows in scanned.chunks(rows_of_each.len()) {
+            let owner = rows[0].0;
+            assert_eq!(rows, rows_of_each.map(|number| (owner, entry(number))), "pages of {limit}");
+            owners.push(owner);
+        }
+        owners.sort_unstable();
+        assert_eq!(owners, (1..=3).map(user).collect::<Vec<_>>());
     }
-    assert_eq!(scanned, expected);
+    // A place where no row is, and one whose owner has none.
+    let between = timelines.scan_homes(ONE, Some((user(2), post(3))), 1).await.unwrap();
+    assert_eq!(between, [(user(2), entry(5))]);
+    let beyond = timelines.scan_homes(ONE, Some((user(9), post(3))), 100).await.unwrap();
+    assert!(beyond.iter().all(|(owner, _)| *owner != user(9)), "{beyond:?}");
 }

@@ -1,14 +1,12 @@
 //! Authors' own timelines and their merge.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
 use domain::{PostId, UserId};
 use rusqlite::{Connection, Row, params};
 
 use crate::StoreError;
 use crate::checkpoints::Generation;
 use crate::sqlite::values::{Unsigned, is_of_one_row, page};
+use crate::timelines::nearest::Nearest;
 use crate::timelines::{AuthorEntry, Entry, Order, Span};
 
 pub(super) fn write(
@@ -22,7 +20,7 @@ pub(super) fn write(
         ON CONFLICT (generation, author, post) DO UPDATE
         SET deleted = excluded.deleted, sequence = excluded.sequence, partition = excluded.partition,
             "offset" = excluded."offset", imported = excluded.imported
-        WHERE excluded.sequence > author_posts.sequence"#,
+        WHERE (excluded.sequence, -excluded."offset") > (author_posts.sequence, -author_posts."offset")"#,
     )?;
     for entry in entries {
         write.execute(params![
@@ -76,23 +74,15 @@ pub(super) fn since(
     Ok(entries)
 }
 
-/// Many timelines merged into one, of which only the nearest `limit` entries are ever held. A timeline is read only
-/// as far as it has entries nearer than the farthest of those, so many authors cost little more than a look at each.
+/// Many timelines merged into one.
 pub(super) struct Merge {
-    span: Span,
     limit: usize,
-    kept: BinaryHeap<Kept>,
-}
-
-/// An entry, ordered by how far it is from the end that the span is counted from.
-struct Kept {
-    entry: Entry,
-    order: Order,
+    nearest: Nearest,
 }
 
 impl Merge {
     pub(super) fn new(span: Span, limit: usize) -> Self {
-        Self { span, limit, kept: BinaryHeap::new() }
+        Self { limit, nearest: Nearest::new(span, limit) }
     }
 
     /// Adds the timelines of authors that were not added before.
@@ -105,7 +95,7 @@ impl Merge {
         if self.limit == 0 {
             return Ok(());
         }
-        let mut statement = match self.span.order {
+        let mut statement = match self.nearest.span().order {
             Order::NewestFirst => connection.prepare_cached(
                 r#"SELECT post, partition, iif(imported, -1, "offset") FROM author_posts
                 WHERE generation = ?1 AND author = ?2 AND post > ?3 AND post < ?4 AND deleted = 0
@@ -118,15 +108,16 @@ impl Merge {
             )?,
         };
         for author in authors {
-            let (above, below) = (self.span.above.as_bytes(), self.span.below.as_bytes());
-            let mut rows = statement.query(params![generation, author.as_bytes(), above, below])?;
+            let Span { above, below, .. } = self.nearest.span();
+            let values = params![generation, author.as_bytes(), above.as_bytes(), below.as_bytes()];
+            let mut rows = statement.query(values)?;
             while let Some(row) = rows.next()? {
                 let read = || {
                     let (post, partition, offset) = (PostId::from_bytes(row.get(0)?), row.get(1)?, row.get(2)?);
                     Ok(Entry { post, author: *author, partition, offset })
                 };
                 match read() {
-                    Ok(entry) if self.keep(entry) => {}
+                    Ok(entry) if self.nearest.keep(entry) => {}
                     // The rest of this author's posts are farther still.
                     Ok(_) => break,
                     Err(error) if is_of_one_row(&error) => {
@@ -139,55 +130,10 @@ impl Merge {
         Ok(())
     }
 
-    /// Keeps the entry if it is among the nearest so far. With enough of them, the span ends at the farthest.
-    fn keep(&mut self, entry: Entry) -> bool {
-        let kept = Kept { entry, order: self.span.order };
-        if self.kept.len() == self.limit {
-            match self.kept.peek_mut() {
-                Some(mut farthest) if kept < *farthest => *farthest = kept,
-                _ => return false,
-            }
-        } else {
-            self.kept.push(kept);
-        }
-        if self.kept.len() == self.limit
-            && let Some(farthest) = self.kept.peek()
-        {
-            match self.span.order {
-                Order::NewestFirst => self.span.above = farthest.entry.post,
-                Order::OldestFirst => self.span.below = farthest.entry.post,
-            }
-        }
-        true
-    }
-
     pub(super) fn into_entries(self) -> Vec<Entry> {
-        self.kept.into_sorted_vec().into_iter().map(|kept| kept.entry).collect()
+        self.nearest.into_entries()
     }
 }
-
-impl Ord for Kept {
-    fn cmp(&self, other: &Self) -> Ordering {
-        match self.order {
-            Order::NewestFirst => other.entry.post.cmp(&self.entry.post),
-            Order::OldestFirst => self.entry.post.cmp(&other.entry.post),
-        }
-    }
-}
-
-impl PartialOrd for Kept {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Kept {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Kept {}
 
 pub(super) fn scan(
     connection: &Connection,
