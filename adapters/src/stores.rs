@@ -14,6 +14,8 @@ use crate::live::{BroadcastLive, Live};
 use crate::sqlite::{Database, Durability, READ_MODELS, Schema, Sharing, TRUTH};
 use crate::timelines::{SqliteTimelines, Timelines};
 use crate::url;
+#[cfg(any(feature = "kafka", feature = "mongodb", feature = "cassandra", feature = "redis"))]
+use crate::url::StoreUrl;
 use crate::views::{SqliteViews, Views};
 
 mod migration;
@@ -153,7 +155,7 @@ pub async fn open(urls: &StoreUrls, partitions: u16, sharing: Sharing) -> Result
     let embedded_log = embedded_log(&mut files, urls, partitions).await?;
     let event_log = match &embedded_log {
         Some(log) => Arc::clone(log) as Arc<dyn EventLog>,
-        None => open_event_log(&urls.event_log, partitions).await?,
+        None => open_event_log(&urls.event_log).await?,
     };
     let (content, log_shares_transactions) = content(&mut files, urls, embedded_log).await?;
     Ok(Stores {
@@ -190,8 +192,12 @@ async fn embedded_log(
     Ok(Some(Arc::new(log.map_err(|source| failed("event_log", url, source))?)))
 }
 
-async fn open_event_log(url: &str, _partitions: u16) -> Result<Arc<dyn EventLog>, OpenStoresError> {
-    Err(unsupported("event_log", url, "sqlite:PATH"))
+async fn open_event_log(url: &str) -> Result<Arc<dyn EventLog>, OpenStoresError> {
+    match scheme(url) {
+        #[cfg(feature = "kafka")]
+        "kafka" => Ok(Arc::new(on_server("event_log", url, crate::event_log::KafkaEventLog::open).await?)),
+        _ => Err(unsupported("event_log", url, "sqlite:PATH")),
+    }
 }
 
 /// The truth, and whether the log shares its transactions.
@@ -209,6 +215,10 @@ async fn content(
             let content = SqliteContent::open(truth, log_beside);
             Ok((Arc::new(content.map_err(|source| failed("content", url, source))?), shares))
         }
+        #[cfg(feature = "mongodb")]
+        "mongodb" | "mongodb+srv" => {
+            Ok((Arc::new(on_server("content", url, crate::content::MongoContent::open).await?), false))
+        }
         _ => Err(unsupported("content", url, "sqlite:PATH")),
     }
 }
@@ -217,6 +227,8 @@ async fn open_views(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn Views
     let url = &urls.views;
     match scheme(url) {
         SQLITE => Ok(Arc::new(SqliteViews::new(files.open("views", url, Kind::ReadModels)?))),
+        #[cfg(feature = "mongodb")]
+        "mongodb" | "mongodb+srv" => Ok(Arc::new(on_server("views", url, crate::views::MongoViews::open).await?)),
         _ => Err(unsupported("views", url, "sqlite:PATH")),
     }
 }
@@ -235,6 +247,8 @@ async fn open_timelines(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn T
             let timelines = timelines.await;
             Ok(Arc::new(timelines.map_err(|source| failed("timelines", url, source))?))
         }
+        #[cfg(feature = "cassandra")]
+        "cassandra" => Ok(Arc::new(on_server("timelines", url, crate::timelines::CassandraTimelines::open).await?)),
         _ => Err(unsupported("timelines", url, "sqlite:PATH")),
     }
 }
@@ -249,6 +263,8 @@ async fn open_checkpoints(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn
             let checkpoints = SqliteCheckpoints::open(memory, truth);
             Ok(Arc::new(checkpoints.map_err(|source| failed("checkpoints", url, source))?))
         }
+        #[cfg(feature = "mongodb")]
+        "mongodb" | "mongodb+srv" => Ok(Arc::new(on_server("checkpoints", url, crate::checkpoints::MongoCheckpoints::open).await?)),
         _ => Err(unsupported("checkpoints", url, "sqlite:PATH")),
     }
 }
@@ -259,16 +275,22 @@ async fn open_live(urls: &StoreUrls) -> Result<Arc<dyn Live>, OpenStoresError> {
         MEMORY if url == "memory:" => Ok(Arc::new(BroadcastLive::new(LIVE_BUFFER))),
         #[cfg(feature = "redis")]
         "redis" => {
-            let opened = async { crate::live::RedisLive::open(&parsed(url)?, LIVE_BUFFER).await };
-            Ok(Arc::new(opened.await.map_err(|source| failed("live", url, source))?))
+            let open = async |url: &StoreUrl| crate::live::RedisLive::open(url, LIVE_BUFFER).await;
+            Ok(Arc::new(on_server("live", url, open).await?))
         }
         _ => Err(unsupported("live", url, "memory:")),
     }
 }
 
-#[cfg(feature = "redis")]
-fn parsed(url: &str) -> Result<url::StoreUrl, StoreError> {
-    url::StoreUrl::parse(url).map_err(|error| StoreError::Unfit(format!("the URL cannot be read: {error}")))
+/// Speaks to a server as its URL says.
+#[cfg(any(feature = "kafka", feature = "mongodb", feature = "cassandra", feature = "redis"))]
+async fn on_server<T>(
+    port: &'static str,
+    url: &str,
+    call: impl AsyncFnOnce(&StoreUrl) -> Result<T, StoreError>,
+) -> Result<T, OpenStoresError> {
+    let parsed = StoreUrl::parse(url).map_err(|error| failed(port, url, StoreError::Unfit(error.to_string())))?;
+    call(&parsed).await.map_err(|source| failed(port, url, source))
 }
 
 /// Which kind of store a URL names.

@@ -1,9 +1,13 @@
 //! Bringing the schemas of all stores up to date, which servers never do by themselves.
 
+#[cfg(any(feature = "kafka", feature = "mongodb", feature = "cassandra", feature = "redis"))]
+use super::on_server;
 use super::{Files, Kind, OpenStoresError, SQLITE, StoreUrls, failed, scheme, unsupported};
 use crate::event_log::SqliteEventLog;
 use crate::sqlite::Database;
 use crate::url;
+#[cfg(feature = "kafka")]
+use crate::url::StoreUrl;
 
 /// What bringing a store's schema up to date came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub async fn migrate(urls: &StoreUrls, partitions: u16) -> Result<Vec<Migrated>,
 async fn migrate_content(url: &str) -> Result<Migration, OpenStoresError> {
     match scheme(url) {
         SQLITE => migrate_file("content", url, Kind::Truth),
+        #[cfg(feature = "mongodb")]
+        "mongodb" | "mongodb+srv" => on_server("content", url, crate::content::MongoContent::migrate).await,
         _ => Err(unsupported("content", url, "sqlite:PATH")),
     }
 }
@@ -58,6 +64,11 @@ async fn migrate_event_log(url: &str, partitions: u16) -> Result<Migration, Open
             let log = SqliteEventLog::open_deaf(file, partitions).await;
             log.map(|_| migration).map_err(|source| failed("event_log", url, source))
         }
+        #[cfg(feature = "kafka")]
+        "kafka" => {
+            let migrate = async |url: &StoreUrl| crate::event_log::KafkaEventLog::migrate(url, partitions).await;
+            on_server("event_log", url, migrate).await
+        }
         _ => Err(unsupported("event_log", url, "sqlite:PATH")),
     }
 }
@@ -65,6 +76,8 @@ async fn migrate_event_log(url: &str, partitions: u16) -> Result<Migration, Open
 async fn migrate_views(url: &str) -> Result<Migration, OpenStoresError> {
     match scheme(url) {
         SQLITE => migrate_file("views", url, Kind::ReadModels),
+        #[cfg(feature = "mongodb")]
+        "mongodb" | "mongodb+srv" => on_server("views", url, crate::views::MongoViews::migrate).await,
         _ => Err(unsupported("views", url, "sqlite:PATH")),
     }
 }
@@ -72,6 +85,8 @@ async fn migrate_views(url: &str) -> Result<Migration, OpenStoresError> {
 async fn migrate_timelines(url: &str) -> Result<Migration, OpenStoresError> {
     match scheme(url) {
         SQLITE => migrate_file("timelines", url, Kind::ReadModels),
+        #[cfg(feature = "cassandra")]
+        "cassandra" => on_server("timelines", url, crate::timelines::CassandraTimelines::migrate).await,
         _ => Err(unsupported("timelines", url, "sqlite:PATH")),
     }
 }
@@ -79,6 +94,8 @@ async fn migrate_timelines(url: &str) -> Result<Migration, OpenStoresError> {
 async fn migrate_checkpoints(url: &str) -> Result<Migration, OpenStoresError> {
     match scheme(url) {
         SQLITE => migrate_file("checkpoints", url, Kind::ReadModels),
+        #[cfg(feature = "mongodb")]
+        "mongodb" | "mongodb+srv" => on_server("checkpoints", url, crate::checkpoints::MongoCheckpoints::migrate).await,
         _ => Err(unsupported("checkpoints", url, "sqlite:PATH")),
     }
 }
