@@ -90,7 +90,8 @@ impl Store {
             };
             let mut waiting = entries_of(place, lane, parked.incarnation);
             waiting.insert("offset", doc! { "$gte": parked.first, "$lte": parked.last });
-            let found = self.queues().find(waiting).sort(doc! { "offset": 1 });
+            let queues = self.queues();
+            let found = queues.find(waiting).sort(doc! { "offset": 1 });
             let found = found.limit(i64::try_from(limit).unwrap_or(i64::MAX)).await.map_err(failed)?;
             let found: Vec<RawDocumentBuf> = found.try_collect().await.map_err(failed)?;
             let offsets = found.iter().map(|found| Ok(read::<Entry>(found)?.offset));
@@ -222,7 +223,8 @@ impl Store {
             let place = Place::of(build, stored.place()?);
             self.with_drops_remembered(&place, stored).await?;
         }
-        let found = self.collection(DROPPED).find(of_build(build));
+        let dropped = self.collection(DROPPED);
+        let found = dropped.find(of_build(build));
         let found = found.sort(doc! { "topic": 1, "partition": 1, "offset": 1 });
         let found = found.limit(i64::try_from(limit).unwrap_or(i64::MAX)).await.map_err(failed)?;
         let found: Vec<RawDocumentBuf> = found.try_collect().await.map_err(failed)?;

@@ -1,9 +1,5 @@
 //! The contract, and what only this adapter can be asked.
 
-use std::time::Duration;
-
-use domain::Topic;
-
 use super::*;
 use crate::checkpoints::contract;
 use crate::mongodb::testing::Place as TestPlace;
