@@ -1,5 +1,5 @@
 //! The system divided over processes: each serves its roles, projectors share partitions, and one that is killed or put
-//! to sleep loses nothing and doubles nothing.
+//! to sleep loses nothing and doubles nothing (P2).
 
 use std::time::Duration;
 
