@@ -212,8 +212,18 @@ async fn open_live(urls: &StoreUrls) -> Result<Arc<dyn Live>, OpenStoresError> {
     let url = &urls.live;
     match scheme(url) {
         "memory" if url == "memory:" => Ok(Arc::new(BroadcastLive::new(LIVE_BUFFER))),
+        #[cfg(feature = "redis")]
+        "redis" => {
+            let opened = async { crate::live::RedisLive::open(&parsed(url)?, LIVE_BUFFER).await };
+            Ok(Arc::new(opened.await.map_err(|source| failed("live", url, source))?))
+        }
         _ => Err(unsupported("live", url, "memory:")),
     }
+}
+
+#[cfg(feature = "redis")]
+fn parsed(url: &str) -> Result<url::StoreUrl, StoreError> {
+    url::StoreUrl::parse(url).map_err(|error| StoreError::Unfit(format!("the URL cannot be read: {error}")))
 }
 
 /// Which kind of store a URL names.

@@ -11,8 +11,12 @@ use crate::StoreError;
 mod broadcast;
 #[cfg(test)]
 mod contract;
+#[cfg(feature = "redis")]
+mod redis;
 
 pub use broadcast::BroadcastLive;
+#[cfg(feature = "redis")]
+pub use redis::RedisLive;
 
 /// What one can listen to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
