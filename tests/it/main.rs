@@ -9,6 +9,7 @@ mod apart;
 mod bad_input;
 mod commands;
 mod community;
+mod compose;
 mod documents;
 mod faults;
 mod feed;
