@@ -395,13 +395,6 @@ fn unsupported(port: &'static str, url: &str, supported: &str) -> OpenStoresErro
     };
     OpenStoresError::Unsupported { port, url: url::shown(url), reason }
 }
-
-/// The URL of a store on servers.
-#[cfg(any(feature = "kafka", feature = "mongodb", feature = "cassandra", feature = "redis"))]
-fn on_server(port: &'static str, url: &str) -> Result<url::StoreUrl, OpenStoresError> {
-    url::StoreUrl::parse(url).map_err(|error| failed(port, url, StoreError::Unfit(error.to_string())))
-}
-
 fn failed(port: &'static str, url: &str, source: StoreError) -> OpenStoresError {
     OpenStoresError::Store { port, url: url::shown(url), source }
 }
