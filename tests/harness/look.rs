@@ -7,11 +7,11 @@ use adapters::checkpoints::Generation;
 use adapters::content::Document;
 use adapters::event_log::Logged;
 use adapters::stores::{self, StoreUrls};
-use domain::stream::BEFORE_FIRST;
 use adapters::timelines::{Order, Span};
 use adapters::views::VersionRow;
+use domain::stream::BEFORE_FIRST;
 use domain::text::Username;
-use domain::{PostId, Position, StreamId, Timestamp, Topic, UserId};
+use domain::{Position, PostId, StreamId, Timestamp, Topic, UserId};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::condition::{PATIENCE, eventually};

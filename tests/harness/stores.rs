@@ -103,7 +103,9 @@ impl Stores {
             Self::Embedded => embedded,
             Self::EmbeddedApart => StoreUrls { content: file("content"), event_log: file("log"), ..embedded },
             Self::SqliteRedis => StoreUrls { live: names.redis(), ..embedded },
-            Self::MongodbSqlite => StoreUrls { content: mongodb(), views: mongodb(), event_log: file("log"), ..embedded },
+            Self::MongodbSqlite => {
+                StoreUrls { content: mongodb(), views: mongodb(), event_log: file("log"), ..embedded }
+            }
             Self::Cluster => StoreUrls {
                 content: mongodb(),
                 event_log: names.kafka(),
@@ -120,8 +122,7 @@ impl Stores {
         if self == Self::Embedded {
             return String::new();
         }
-        let StoreUrls { content, event_log, views, timelines, checkpoints, live } =
-            self.urls("{data_dir}", names);
+        let StoreUrls { content, event_log, views, timelines, checkpoints, live } = self.urls("{data_dir}", names);
         format!(
             "[stores]\ncontent = \"{content}\"\nevent_log = \"{event_log}\"\nviews = \"{views}\"\n\
              timelines = \"{timelines}\"\ncheckpoints = \"{checkpoints}\"\nlive = \"{live}\"\n"

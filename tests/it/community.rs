@@ -23,7 +23,8 @@ async fn a_seeded_community_is_plausible_and_judged_whole() {
     server.start_again().await;
     let documents = server.look().await.documents().await;
     let people = documents.iter().filter(|(stream, _)| stream.to_string().starts_with("user-"));
-    let somebody: Value = serde_json::from_str(&people.min_by_key(|(_, one)| &one.state).expect("one").1.state).expect("JSON");
+    let somebody: Value =
+        serde_json::from_str(&people.min_by_key(|(_, one)| &one.state).expect("one").1.state).expect("JSON");
     let name = somebody["username"].as_str().expect("a name").to_owned();
     let person = Person::log_in(&server.client(), &name).await;
     let feed = person.feed(100, &Tokens::default()).await;

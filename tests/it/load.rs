@@ -168,7 +168,11 @@ pub(crate) async fn every_effect_is_there_once(
         }
         happened
     };
-    assert_eq!(logged("post.published").await, town.posts.len() + wished(|wish| matches!(wish, Wish::Publish(_))), "W1, W4");
+    assert_eq!(
+        logged("post.published").await,
+        town.posts.len() + wished(|wish| matches!(wish, Wish::Publish(_))),
+        "W1, W4"
+    );
     assert_eq!(logged("comment.added").await, wished(|wish| matches!(wish, Wish::Comment(..))), "W1, W4");
     assert_eq!(logged("reaction.liked").await, wished(|wish| matches!(wish, Wish::Like(_))), "W1");
     assert_eq!(logged("relation.followed").await, wished(|wish| matches!(wish, Wish::Follow(_))), "W1");

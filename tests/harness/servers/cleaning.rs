@@ -2,66 +2,66 @@
 //!
 //! All of it is for order alone: a server for tests is thrown away in the end. So what fails here fails no test.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 
 use super::{Keyspace, Servers};
 
-/// Keyspaces with all their tables that nobody uses at present.
+/// Keyspaces with all their tables, empty, that nobody uses at present.
 static POOL: Mutex<Vec<Keyspace>> = Mutex::new(Vec::new());
 
-/// For each step: a server that does not answer is not waited for.
+/// A server that does not answer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A keyspace with empty tables; if there is none, the name `fresh` for a new one.
-pub(super) fn lend_keyspace(server: &str, fresh: &str) -> Keyspace {
-    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    let kept = pool.iter().position(|keyspace| keyspace.server == server).map(|index| pool.swap_remove(index));
-    drop(pool);
-    if let Some(keyspace) = kept {
-        let emptied = keyspace.clone();
-        if let Ok(()) = apart(async move { empty(&emptied).await }) {
-            return keyspace;
-        }
-    }
-    Keyspace { server: server.to_owned(), name: fresh.to_owned() }
+fn pool() -> MutexGuard<'static, Vec<Keyspace>> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what bears the name `own` from the servers, and puts the keyspace back into the pool.
-pub(super) fn give_back(servers: &Servers, own: &str, keyspace: Option<Keyspace>) {
-    let (kafka, mongodb, own) = (servers.kafka.clone(), servers.mongodb.clone(), own.to_owned());
-    if kafka.is_some() || mongodb.is_some() {
-        let _ = apart(async move {
-            if let Some(server) = mongodb {
-                mongodb::Client::with_uri_str(format!("{server}/")).await?.database(&own).drop().await?;
-            }
-            match kafka {
-                Some(server) => drop_topics(&server, &own).await,
-                None => Ok(()),
-            }
-        });
+/// A keyspace with empty tables; if there is none at present, the name `fresh` for a new one.
+pub(super) fn lend_keyspace(server: &str, fresh: &str) -> Keyspace {
+    let mut pool = pool();
+    match pool.iter().position(|keyspace| keyspace.server == server) {
+        Some(index) => pool.swap_remove(index),
+        None => Keyspace { server: server.to_owned(), name: fresh.to_owned() },
     }
-    // One that was never made has no tables; whoever borrows it makes them.
-    if let Some(keyspace) = keyspace {
-        POOL.lock().unwrap_or_else(PoisonError::into_inner).push(keyspace);
-    }
+}
+
+/// Removes what bears the name `own` from the servers, and puts the keyspace back into the pool once it is empty. Nobody
+/// waits for that: the next scenario has begun by then.
+pub(super) fn give_back(servers: Servers, own: String, keyspace: Option<Keyspace>) {
+    apart(async move {
+        if let Some(keyspace) = keyspace {
+            empty(&keyspace).await?;
+            pool().push(keyspace);
+        }
+        if let Some(server) = servers.mongodb {
+            mongodb::Client::with_uri_str(format!("{server}/")).await?.database(&own).drop().await?;
+        }
+        match servers.kafka {
+            Some(server) => drop_topics(&server, &own).await,
+            None => Ok(()),
+        }
+    });
+}
+
+/// Puts a keyspace back as it was lent.
+pub(super) fn give_back_unused(keyspace: Option<Keyspace>) {
+    pool().extend(keyspace);
 }
 
 /// Runs `work` on a thread of its own: a test's runtime may be about to end.
-fn apart<T: Send + 'static>(work: impl Future<Output = Result<T, Failure>> + Send + 'static) -> Result<T, Failure> {
-    let run = || {
+fn apart(work: impl Future<Output = Result<(), Failure>> + Send + 'static) {
+    std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await? })
-    };
-    std::thread::spawn(run).join().map_err(|_| Failure::from("the cleaner panicked"))?
+    });
 }
 
 async fn drop_topics(server: &str, own: &str) -> Result<(), Failure> {
@@ -81,16 +81,12 @@ async fn empty(keyspace: &Keyspace) -> Result<(), Failure> {
     let session = SessionBuilder::new().known_node(node).build().await?;
     let query = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
     let tables = session.query_unpaged(query, (&keyspace.name,)).await?.into_rows_result()?;
-    for table in tables.rows::<(String,)>()? {
-        let (table,) = table?;
-        if !table.contains("schema") {
-            truncate(&session, &keyspace.name, &table).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn truncate(session: &Session, keyspace: &str, table: &str) -> Result<(), Failure> {
-    session.query_unpaged(format!("TRUNCATE {keyspace}.{table}"), ()).await?;
+    let tables = tables.rows::<(String,)>()?.collect::<Result<Vec<_>, _>>()?;
+    let truncate = async |table: &str| {
+        let truncate = format!("TRUNCATE {}.{table}", keyspace.name);
+        session.query_unpaged(truncate, ()).await.map(drop)
+    };
+    let filled = tables.iter().map(|(table,)| table.as_str()).filter(|table| !table.contains("schema"));
+    futures::future::try_join_all(filled.map(truncate)).await?;
     Ok(())
 }

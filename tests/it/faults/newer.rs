@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 /// Projection and lane of what is parked.
 async fn parked(server: &Server) -> BTreeSet<(String, String)> {
     let letters = server.run(&["dead-letters", "list", "--json"]).await.expect(0).text;
-    let letters = letters.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let letters: Vec<Value> = letters.flat_map(|value| value.as_array().cloned().unwrap_or(vec![value])).collect();
+    let letters: Value = serde_json::from_str(&letters).unwrap_or_else(|error| panic!("{error}: {letters}"));
+    let letters = letters["items"].as_array().expect("items").clone();
     let text = |letter: &Value, field: &str| letter[field].as_str().expect("a text").to_owned();
     letters.iter().map(|letter| (text(letter, "projection"), text(letter, "lane"))).collect()
 }
@@ -43,8 +43,9 @@ async fn what_a_newer_version_writes_holds_up_one_lane_until_somebody_decides() 
         if parked.len() >= 2 && !of_others { Ok(parked) } else { Err(format!("{parked:?}")) }
     })
     .await;
-    ben.comment(&well, "this one goes on", &mut tokens).await;
-    let page = get_current(&ben.client, &format!("/v1/posts/{well}"), &tokens).await.expect(200).json();
+    let mut going_on = Tokens::default();
+    ben.comment(&well, "this one goes on", &mut going_on).await;
+    let page = get_current(&ben.client, &format!("/v1/posts/{well}"), &going_on).await.expect(200).json();
     assert_eq!(page["comments"], 1);
     let mut waiting = Tokens::default();
     ben.comment(&sick, "this one waits", &mut waiting).await;

@@ -75,7 +75,8 @@ async fn dies_and_stands_still(name: &str, without: &[Without]) {
     Stores::only(&[Stores::Cluster]);
     let service = Service::start(name).await;
     let servers = Servers::of_this_run().with(name, service.url());
-    let server = Server::start_with(Setup { servers, settings: "partitions = 16\n".to_owned(), ..Setup::default() }).await;
+    let server =
+        Server::start_with(Setup { servers, settings: "partitions = 16\n".to_owned(), ..Setup::default() }).await;
     let client = server.client();
     let town = Town::new(&client, PEOPLE, POSTS).await;
     let commands = town.commands(crate::cases(EVENTS) as usize);
@@ -95,9 +96,6 @@ async fn dies_and_stands_still(name: &str, without: &[Without]) {
     let given = work.await.expect("every command is acknowledged");
     every_effect_is_there_once(&server, &client, &town, &given).await;
     server.verify().await;
-    // What the system has on its servers is removed before they end.
-    drop(server);
-    drop(service);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -242,8 +242,7 @@ fn ends(operations: usize) -> Vec<usize> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_everything_with_kills_leaves_no_difference() {
     let operations = crate::cases(OPERATIONS) as usize;
-    let mut server =
-        Server::start_with(Setup { settings: SETTINGS.to_owned(), ..Setup::default() }).await;
+    let mut server = Server::start_with(Setup { settings: SETTINGS.to_owned(), ..Setup::default() }).await;
     let client = server.client();
     let names: Vec<String> = (0..PEOPLE).map(|number| format!("person_{number}")).collect();
     let people = futures::future::join_all(names.iter().map(|name| Person::register(&client, name))).await;
