@@ -36,19 +36,23 @@ pub(super) fn lend_keyspace(server: &str, fresh: &str) -> Keyspace {
 /// Removes what bears the name `own` from the servers, and puts the keyspace back into the pool once it is empty. Nobody
 /// waits for that: the next scenario has begun by then.
 pub(super) fn give_back(servers: Servers, own: String, keyspace: Option<Keyspace>) {
-    apart(async move {
-        if let Some(keyspace) = keyspace {
+    if let Some(keyspace) = keyspace {
+        apart(async move {
             empty(&keyspace).await?;
             pool().push(keyspace);
-        }
-        if let Some(server) = servers.mongodb {
-            mongodb::Client::with_uri_str(format!("{server}/")).await?.database(&own).drop().await?;
-        }
-        match servers.kafka {
-            Some(server) => drop_topics(&server, &own).await,
-            None => Ok(()),
-        }
-    });
+            Ok(())
+        });
+    }
+    if let Some(server) = servers.mongodb {
+        let own = own.clone();
+        apart(async move {
+            let client = mongodb::Client::with_uri_str(format!("{server}/")).await?;
+            Ok(client.database(&own).drop().await?)
+        });
+    }
+    if let Some(server) = servers.kafka {
+        apart(async move { drop_topics(&server, &own).await });
+    }
 }
 
 /// Puts a keyspace back as it was lent.

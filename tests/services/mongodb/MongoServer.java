@@ -1,0 +1,112 @@
+import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.h2.H2Backend;
+import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.wire.message.MongoMessage;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.h2.mvstore.MVStore;
+
+/**
+ * A server for tests that speaks MongoDB's protocol, where no MongoDB can be had: {@code MongoServer PORT FILE}.
+ *
+ * <p>It is mongo-java-server, made strict where tests look closely: commands run one after the other, an answer shows the
+ * state that its command left, and a write is in the file before it is answered, so that SIGKILL loses nothing that was
+ * acknowledged.
+ *
+ * <p>Faithful: atomic updates of single documents ($set $inc $push $each $slice $pull $addToSet $setOnInsert, upserts,
+ * findAndModify), unique indexes, find with sort and limit, updates of many documents in one command, plain aggregation. It
+ * has no transactions (code 20, as a MongoDB that is no replica set), no change streams, no collation; it takes indexes with
+ * an expiry but expires nothing, and takes partial indexes but ignores their filter.
+ */
+public final class MongoServer extends H2Backend {
+    private static final Set<String> WRITES = Set.of("insert", "update", "delete", "findAndModify", "findandmodify", "create",
+            "createIndexes", "drop", "dropDatabase", "dropIndexes", "deleteIndexes", "renameCollection");
+
+    private final MVStore store;
+
+    private MongoServer(MVStore store) {
+        super(store);
+        this.store = store;
+        version(new MongoVersion() {
+            @Override
+            public List<Integer> getVersionArray() {
+                return List.of(5, 0, 0);
+            }
+
+            @Override
+            public int getWireVersion() {
+                return 13;
+            }
+        });
+    }
+
+    @Override
+    public Document handleMessage(MongoMessage message) {
+        Document asked = message.getDocument();
+        String command = asked.keySet().iterator().next();
+        if (asked.containsKey("txnNumber") || asked.containsKey("startTransaction") || Boolean.FALSE.equals(asked.get("autocommit"))) {
+            return failure(20, "IllegalOperation", "Transaction numbers are only allowed on a replica set member or mongos");
+        }
+        if (command.equals("endSessions")) {
+            return new Document("ok", 1.0);
+        }
+        synchronized (store) {
+            // A copy, taken before the next command changes what the answer refers to.
+            Document answer = super.handleMessage(command.equals("hello") ? asOldGreeting(message, asked) : message).cloneDeeply();
+            if (command.equals("hello") || command.equalsIgnoreCase("ismaster")) {
+                answer.put("helloOk", true);
+                answer.put("isWritablePrimary", true);
+                answer.put("logicalSessionTimeoutMinutes", 30);
+            }
+            if (command.equals("insert")) {
+                countInserted(asked, answer);
+            }
+            if (answer.get("errmsg") != null && !answer.containsKey("code")) {
+                answer.put("code", answer.get("errmsg").equals("ns not found") ? 26 : 8);
+            }
+            if (WRITES.contains(command)) {
+                store.commit();
+            }
+            return answer;
+        }
+    }
+
+    /** {@code hello} under the name that the library knows it by. */
+    private static MongoMessage asOldGreeting(MongoMessage message, Document asked) {
+        Document old = new Document("isMaster", 1);
+        for (Map.Entry<String, Object> entry : asked.entrySet()) {
+            if (!entry.getKey().equals("hello")) {
+                old.put(entry.getKey(), entry.getValue());
+            }
+        }
+        return new MongoMessage(message.getChannel(), message.getHeader(), old);
+    }
+
+    /** How many documents went in although others were refused: the library says 0. */
+    private static void countInserted(Document asked, Document answer) {
+        if (!(answer.get("writeErrors") instanceof Collection<?> refused) || refused.isEmpty()) {
+            return;
+        }
+        if (Boolean.FALSE.equals(asked.get("ordered"))) {
+            answer.put("n", ((Collection<?>) asked.get("documents")).size() - refused.size());
+        } else {
+            answer.put("n", ((Document) refused.iterator().next()).get("index"));
+        }
+    }
+
+    private static Document failure(int code, String name, String text) {
+        return new Document("ok", 0.0).append("errmsg", text).append("code", code).append("codeName", name);
+    }
+
+    public static void main(String[] arguments) throws InterruptedException {
+        MVStore store = new MVStore.Builder().fileName(arguments[1]).autoCommitDisabled().open();
+        // Space is used again at once: enough against SIGKILL, though not against power loss.
+        store.setRetentionTime(0);
+        de.bwaldvogel.mongo.MongoServer server = new de.bwaldvogel.mongo.MongoServer(new MongoServer(store));
+        server.bind("127.0.0.1", Integer.parseInt(arguments[0]));
+        System.out.println("listening on " + server.getConnectionString());
+        Thread.currentThread().join();
+    }
+}
