@@ -38,7 +38,8 @@ impl Places {
     fn of(&self, method: &Method, path: &str) -> &[String] {
         match *method {
             Method::GET if path.split('?').next().is_some_and(|path| path.ends_with("/stream")) => &self.streams,
-            Method::GET | Method::HEAD => &self.queries,
+            // Administration goes with what changes something.
+            Method::GET | Method::HEAD if !path.starts_with("/v1/admin/") => &self.queries,
             _ => &self.commands,
         }
     }

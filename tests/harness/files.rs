@@ -14,6 +14,8 @@ pub struct TruthFiles {
     pub event_log: PathBuf,
     /// All that can be made again.
     pub read_models: PathBuf,
+    /// The server's keys.
+    pub secrets: PathBuf,
 }
 
 /// An event as the log's file holds it.

@@ -12,6 +12,7 @@ use adapters::views::VersionRow;
 use domain::stream::BEFORE_FIRST;
 use domain::text::Username;
 use domain::{Position, PostId, StreamId, Timestamp, Topic, UserId};
+use futures::future::join_all;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::condition::{PATIENCE, eventually};
@@ -81,13 +82,12 @@ impl Look {
     /// # Panics
     /// When a store fails.
     pub async fn heads(&self) -> Heads {
-        let mut log = BTreeMap::new();
-        for topic in Topic::ALL {
-            for partition in 0..self.stores.event_log.partitions() {
-                let head = self.stores.event_log.head(topic, partition).await.expect("the head");
-                log.insert((topic.name(), partition), head);
-            }
-        }
+        let event_log = &self.stores.event_log;
+        let partitions =
+            Topic::ALL.into_iter().flat_map(|topic| (0..event_log.partitions()).map(move |at| (topic, at)));
+        let head =
+            async |(topic, at): (Topic, u16)| ((topic.name(), at), event_log.head(topic, at).await.expect("the head"));
+        let log = join_all(partitions.map(head)).await.into_iter().collect();
         let documents = self.documents().await;
         let revisions = documents.into_iter().map(|(stream, document)| (stream.to_string(), document.revision));
         Heads { log, waiting: self.waiting().await, revisions: revisions.collect() }

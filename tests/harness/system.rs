@@ -190,6 +190,7 @@ impl System {
             content: self.stores.content(&data),
             event_log: self.stores.event_log(&data),
             read_models: data.join("read_models.db"),
+            secrets: self.secrets_file(),
         }
     }
 }

@@ -132,6 +132,8 @@ pub(crate) async fn work(
                             assert!(answer.header("retry-after").is_some(), "{}", answer.shown());
                             answer.shown()
                         }
+                        // Somebody is at it: what had no answer yet may still be under way.
+                        Ok(answer) if answer.status == 409 && answer.problem().code == "conflict" => answer.shown(),
                         Ok(answer) => return Ok(answer),
                         Err(error) => error.to_string(),
                     };

@@ -20,10 +20,10 @@ mod lifecycle;
 mod live;
 mod load;
 mod operating;
+mod processes;
 mod profiles;
 mod rate_limits;
 mod reference;
-mod roles;
 mod sessions;
 mod tour;
 

@@ -56,7 +56,7 @@ async fn until_all_partitions_move(system: &System) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn processes_of_every_role_die_and_stand_still_and_nothing_is_lost_or_doubled() {
+async fn those_of_every_role_die_and_stand_still_and_nothing_is_lost_or_doubled() {
     Stores::only(&[Stores::Cluster, Stores::SqliteRedis]);
     let mut cluster = two_of_each().await;
     let client = cluster.client();
@@ -167,8 +167,9 @@ async fn a_stream_that_goes_on_at_another_process_misses_nothing_and_repeats_not
 
 /// Whole systems side by side, as somebody has them who only wants no single point of failure.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_that_do_everything_share_the_work() {
-    Stores::only(&[Stores::Cluster, Stores::SqliteRedis]);
+async fn two_that_do_everything_share_the_work() {
+    // Whoever does everything wants files for itself.
+    Stores::only(&[Stores::Cluster]);
     let everything = [Role::CommandApi, Role::QueryApi, Role::Streamer, Role::Relay, Role::Projectors];
     let mut cluster = Cluster::new(&Setup { settings: SETTINGS.to_owned(), ..Setup::default() }).await;
     for name in ["one", "other"] {
