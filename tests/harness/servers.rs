@@ -127,9 +127,10 @@ fn lend_keyspace(server: &str, fresh: &str) -> Keyspace {
     cleaning::lend_keyspace(server, fresh)
 }
 
+/// Nothing opens it: stores are refused that were not built in, by their features.
 #[cfg(not(feature = "cluster"))]
-fn lend_keyspace(_server: &str, _fresh: &str) -> Keyspace {
-    panic!("build the tests with `--features tests/cluster` for this mix of stores")
+fn lend_keyspace(server: &str, fresh: &str) -> Keyspace {
+    Keyspace { server: server.to_owned(), name: fresh.to_owned() }
 }
 
 impl Drop for Names {
