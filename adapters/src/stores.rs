@@ -238,16 +238,6 @@ async fn open_timelines(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn T
     match scheme(url) {
         SQLITE => Ok(Arc::new(SqliteTimelines::new(files.open("timelines", url, Kind::ReadModels)?))),
         #[cfg(feature = "cassandra")]
-        "cassandra" => {
-            let timelines = async {
-                let parsed = url::StoreUrl::parse(url);
-                let parsed = parsed.map_err(|error| StoreError::Unfit(format!("the URL cannot be read: {error}")))?;
-                crate::timelines::CassandraTimelines::open(&parsed).await
-            };
-            let timelines = timelines.await;
-            Ok(Arc::new(timelines.map_err(|source| failed("timelines", url, source))?))
-        }
-        #[cfg(feature = "cassandra")]
         "cassandra" => Ok(Arc::new(on_server("timelines", url, crate::timelines::CassandraTimelines::open).await?)),
         _ => Err(unsupported("timelines", url, "sqlite:PATH")),
     }

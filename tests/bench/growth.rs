@@ -80,7 +80,7 @@ fn median(values: &[f64]) -> f64 {
 
 /// From the start of the process until it serves.
 async fn starts(small: &mut Town, large: &mut Town, sizes: Sizes) -> Grown {
-    let setup = Setup { stores: Stores::Embedded, settings: String::new(), cheap_passwords: false, rate_limits: false };
+    let setup = Setup { stores: Stores::Embedded, cheap_passwords: false, ..Setup::default() };
     let mut empty = Server::prepare(setup);
     empty.start_again().await;
     let mut grown = Grown {

@@ -37,18 +37,14 @@ impl Town {
     /// Seeds and starts it, and waits until all read models are made.
     pub(crate) async fn new(scale: Scale) -> Self {
         // Everything as it is by default.
-        let mut server = Server::prepare(Setup {
-            stores: Stores::Embedded,
-            settings: String::new(),
-            cheap_passwords: false,
-            rate_limits: false,
-        });
+        let setup = Setup { stores: Stores::Embedded, cheap_passwords: false, ..Setup::default() };
+        let mut server = Server::prepare(setup);
         let (users, posts) = (scale.users.to_string(), scale.posts.to_string());
         let _ = server.run(&["seed", "--users", &users, "--posts", &posts]).await.expect(0);
         server.start_again().await;
         server.verify().await;
 
-        let secrets = Secrets::load_or_create(&server.files().secrets).expect("the server's keys");
+        let secrets = Secrets::load_or_create(&server.secrets_file()).expect("the server's keys");
         let issuer = Issuer(Arc::new(AccessTokens::new(secrets.signing_keys().clone())));
         let file = server.files().content();
         let ids = |query: &str| {

@@ -1,17 +1,48 @@
 //! HTTP as a program that uses the server speaks it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use serde_json::Value;
 
 use crate::document::Document;
 
-/// Speaks to one server, with or without an access token.
+/// Speaks to a system, with or without an access token.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
-    base: String,
+    places: Arc<Places>,
     bearer: Option<String>,
+}
+
+/// Where a system serves what. Where several processes do the same, requests go to them in turn, as through a balancer
+/// that does not know which of them are well.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// What changes something.
+    pub(crate) commands: Vec<String>,
+    /// What only reads.
+    pub(crate) queries: Vec<String>,
+    /// Streams.
+    pub(crate) streams: Vec<String>,
+    next: AtomicUsize,
+}
+
+impl Places {
+    pub(crate) fn new(commands: Vec<String>, queries: Vec<String>, streams: Vec<String>) -> Self {
+        Self { commands, queries, streams, next: AtomicUsize::new(0) }
+    }
+
+    fn of(&self, method: &Method, path: &str) -> &[String] {
+        match *method {
+            Method::GET if path.split('?').next().is_some_and(|path| path.ends_with("/stream")) => &self.streams,
+            // Administration goes with what changes something.
+            Method::GET | Method::HEAD if !path.starts_with("/v1/admin/") => &self.queries,
+            _ => &self.commands,
+        }
+    }
 }
 
 /// What the server answered.
@@ -40,8 +71,14 @@ impl Client {
     /// # Panics
     /// When no client can be made at all.
     pub fn new(base: &str) -> Self {
+        let everywhere = || vec![base.to_owned()];
+        Self::of(Places::new(everywhere(), everywhere(), everywhere()))
+    }
+
+    /// For a system that serves at these places.
+    pub(crate) fn of(places: Places) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        Self { http, base: base.to_owned(), bearer: None }
+        Self { http, places: Arc::new(places), bearer: None }
     }
 
     /// The same with an access token.
@@ -50,14 +87,28 @@ impl Client {
         Self { bearer: Some(token.to_owned()), ..self.clone() }
     }
 
-    /// The server's address.
+    /// The server's address; of several, the first that is asked.
+    ///
+    /// # Panics
+    /// When nobody is asked.
     pub fn base(&self) -> &str {
-        &self.base
+        self.places.queries.first().expect("somebody is asked")
     }
 
-    /// A request to be filled in; the token is in it already.
+    /// How many servers answer to such a request.
+    pub(crate) fn places(&self, method: &Method, path: &str) -> usize {
+        self.places.of(method, path).len()
+    }
+
+    /// A request to be filled in; the token is in it already. Where several answer to it, to the next of them.
+    ///
+    /// # Panics
+    /// When nobody does.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
+        let places = self.places.of(&method, path);
+        let turn = self.places.next.fetch_add(1, Ordering::Relaxed);
+        let base = places.get(turn % places.len().max(1)).unwrap_or_else(|| panic!("nobody serves {method} {path}"));
+        let request = self.http.request(method, format!("{base}{path}"));
         match &self.bearer {
             Some(token) => request.bearer_auth(token),
             None => request,

@@ -1,10 +1,9 @@
-//! A look into the files that a server leaves, and, while it is stopped, a hand in them.
+//! A look into the files that a server leaves, and, while it is stopped, a hand in them: for what no port would do, such
+//! as damage. What scenarios ask of every mix of stores is in [`Look`](crate::Look).
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, Row};
-
-use crate::condition::eventually;
 
 /// A server's files.
 #[derive(Clone, Debug)]
@@ -17,21 +16,6 @@ pub struct TruthFiles {
     pub read_models: PathBuf,
     /// The server's keys.
     pub secrets: PathBuf,
-}
-
-/// How much was ever written to the truth: unchanged means that a command had no effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heads {
-    /// Events in the log.
-    pub events: i64,
-    /// Events that wait for the log.
-    pub outbox: i64,
-    /// Documents.
-    pub documents: i64,
-    /// All revisions together.
-    pub revisions: i64,
-    /// Names that are taken.
-    pub usernames: i64,
 }
 
 /// An event as the log's file holds it.
@@ -70,34 +54,6 @@ impl TruthFiles {
     /// A file to be changed while the server is stopped.
     pub fn changing(path: &Path) -> Connection {
         open(path, true)
-    }
-
-    /// How much was ever written.
-    ///
-    /// # Panics
-    /// When the files are not what they should be.
-    pub fn heads(&self) -> Heads {
-        let (content, event_log) = (self.content(), self.event_log());
-        let number = |file: &Connection, query: &str| file.query_row(query, [], |row| row.get(0)).expect("a number");
-        Heads {
-            events: number(&event_log, "SELECT count(*) FROM events"),
-            outbox: number(&content, "SELECT count(*) FROM outbox"),
-            documents: number(&content, "SELECT count(*) FROM documents"),
-            revisions: number(&content, "SELECT coalesce(sum(revision), 0) FROM documents"),
-            usernames: number(&content, "SELECT count(*) FROM usernames"),
-        }
-    }
-
-    /// The same, once nothing waits for the log any more: until then, what is there still moves without any command.
-    ///
-    /// # Panics
-    /// When it never is so.
-    pub async fn settled(&self) -> Heads {
-        eventually("the outbox is empty", async || match self.heads() {
-            heads if heads.outbox == 0 => Ok(heads),
-            heads => Err(format!("{} events wait", heads.outbox)),
-        })
-        .await
     }
 
     /// The log's events whose type is `kind`, or all, in the order of their places.

@@ -60,6 +60,13 @@ impl Person {
         Self::log_in(server, username).await
     }
 
+    /// Registers people at the same time and logs them in.
+    pub async fn register_all<const N: usize>(server: &Client, usernames: [&str; N]) -> [Self; N] {
+        let people = usernames.map(|username| Self::register(server, username));
+        let people = futures::future::join_all(people).await;
+        people.try_into().unwrap_or_else(|_| unreachable!("as many people as names"))
+    }
+
     /// Logs in to an account that is there.
     ///
     /// # Panics

@@ -82,14 +82,10 @@ impl Watching {
     /// The answer, where it is no stream.
     ///
     /// # Panics
-    /// When the connection breaks.
+    /// When nobody answers.
     pub async fn resume(&mut self) -> Result<(), Answer> {
         self.end().await;
-        let mut request = self.client.request(Method::GET, &self.path).header("accept", "text/event-stream");
-        if let Some(id) = &self.history.borrow().last_id {
-            request = request.header("last-event-id", id);
-        }
-        let response = request.send().await.expect("an answer");
+        let response = self.connect().await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let streams = headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         let url = response.url().clone();
@@ -112,6 +108,23 @@ impl Watching {
             history.send_modify(|history| history.ended = true);
         }));
         Ok(())
+    }
+
+    /// From whoever serves streams and answers.
+    async fn connect(&self) -> reqwest::Response {
+        let last_id = self.last_id();
+        let mut failure = None;
+        for _ in 0..self.client.places(&Method::GET, &self.path) {
+            let mut request = self.client.request(Method::GET, &self.path).header("accept", "text/event-stream");
+            if let Some(id) = &last_id {
+                request = request.header("last-event-id", id);
+            }
+            match request.send().await {
+                Ok(response) => return response,
+                Err(error) => failure = Some(error),
+            }
+        }
+        panic!("nobody answers: {failure:?}")
     }
 
     /// Breaks the connection, as a lost network does.

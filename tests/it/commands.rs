@@ -29,7 +29,7 @@ async fn one_key_at_once_from_many_connections_is_one_command() {
             assert_eq!((&answer.body, answer.header("etag")), (&settled.body, settled.header("etag")));
         }
     }
-    assert_eq!(server.files().events(Some("post.published")).len(), 1);
+    assert_eq!(server.happened("post.published").await, 1);
 
     // Keys belong to people: ben's has nothing to do with ada's.
     let other = ben.client.post_once("/v1/posts", "same", &body).await.expect(201);
@@ -56,7 +56,7 @@ async fn a_refused_command_may_come_again_with_its_key() {
     ben.unfollow(&ada, &mut tokens).await;
     let again = ben.client.post_once(&path, "key", &body).await.expect(201);
     assert_eq!(first.body, again.body, "what was answered is answered again");
-    assert_eq!(server.files().events(Some("comment.added")).len(), 1);
+    assert_eq!(server.happened("comment.added").await, 1);
 }
 
 /// W5, and W4 for those who have no account yet.
@@ -74,7 +74,7 @@ async fn a_name_that_many_want_goes_to_one() {
     let mut expected = vec![409; AT_ONCE];
     expected[0] = 201;
     assert_eq!(statuses(&answers), expected, "W5");
-    assert_eq!(server.files().events(Some("user.registered")).len(), 1);
+    assert_eq!(server.happened("user.registered").await, 1);
 
     let body = json!({ "username": "patient", "password": PASSWORD });
     let first = client.post_once("/v1/accounts", "key", &body).await.expect(201);

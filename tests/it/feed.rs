@@ -171,10 +171,10 @@ async fn trimmed_homes_and_hot_authors_lose_nothing() {
     }
     assert_eq!(home(&dora, &tokens).await, expected);
 
-    let files = server.files().read_models();
-    let number = |query: &str| files.query_row(query, [], |row| row.get::<_, i64>(0)).expect("a number");
-    assert!(number("SELECT count(*) FROM home_marks") > 0, "homes were trimmed: the test tests something");
-    assert_eq!(number("SELECT count(*) FROM hot_authors"), 1, "ada is hot, and nobody else");
+    let look = server.look().await;
+    assert!(look.is_trimmed(&dora).await, "her home was trimmed: the test tests something");
+    let everybody = [&ada, &ben, &cleo, &dora];
+    assert_eq!(look.hot(&everybody).await, std::slice::from_ref(&ada.id), "ada is hot, and nobody else");
 
     // A late follower gets as much, to the same end.
     cleo.follow(&ben, &mut tokens).await;

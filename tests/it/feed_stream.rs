@@ -134,9 +134,7 @@ async fn trimmed_homes_and_hot_authors_are_resumed_exactly() {
         until_told(&watching, post).await;
     }
     assert_eq!(watching.ids("NEW_POST").len(), expected.len(), "each once");
-    let marks = server.files().read_models();
-    let marks = marks.query_row("SELECT count(*) FROM home_marks", [], |row| row.get::<_, i64>(0)).expect("a number");
-    assert!(marks > 0, "homes were trimmed: the test tests something");
+    assert!(server.look().await.is_trimmed(&dora).await, "her home was trimmed: the test tests something");
 
     let why = get_current(&dora.client, &format!("/v1/feed/explain?post={}", expected[1]), &tokens).await;
     let why = why.expect(200).json();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use harness::{Person, Server, Setup, Tokens, TruthFiles, Watching, get_current, walk};
+use harness::{Person, Server, Setup, Tokens, Watching, get_current, walk};
 use serde_json::json;
 
 #[tokio::test]
@@ -130,33 +130,15 @@ async fn settings_that_nobody_knows_are_named() {
 
 #[tokio::test]
 async fn stores_that_are_not_built_in_are_named() {
+    // In every build: there is no such adapter for documents.
     let kafka = Setup {
         stores: harness::Stores::Embedded,
-        settings: "[stores]\nevent_log = \"kafka://127.0.0.1:9092\"\n".to_owned(),
-        cheap_passwords: true,
-        rate_limits: false,
+        settings: "[stores]\nviews = \"kafka://127.0.0.1:9092\"\n".to_owned(),
+        ..Setup::default()
     };
     let refused = Server::prepare(kafka).run(&["serve", "--listen", "127.0.0.1:0"]).await;
     assert_ne!(refused.code, Some(0));
     assert!(refused.text.contains("kafka"), "{}", refused.text);
-}
-
-#[tokio::test]
-async fn files_of_a_newer_version_or_another_program_are_refused_unharmed() {
-    for change in ["PRAGMA user_version = 99", "PRAGMA application_id = 1"] {
-        for pick in [|files: &TruthFiles| files.content.clone(), |files: &TruthFiles| files.read_models.clone()] {
-            let mut server = Server::start().await;
-            assert!(server.terminate().await.success());
-            let path = pick(&server.files());
-            TruthFiles::changing(&path).execute_batch(change).expect(change);
-            let before = std::fs::read(&path).expect("a file");
-            let refused = server.run(&["serve", "--listen", "127.0.0.1:0"]).await;
-            assert_ne!(refused.code, Some(0), "{change}");
-            let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
-            assert!(refused.text.contains(&name), "it names the file: {}", refused.text);
-            assert_eq!(std::fs::read(&path).expect("a file"), before, "{change}: the file is as it was");
-        }
-    }
 }
 
 #[cfg(unix)]
@@ -166,7 +148,7 @@ async fn keys_that_others_may_read_are_refused() {
 
     let mut server = Server::start().await;
     assert!(server.terminate().await.success());
-    let secrets = server.files().secrets;
+    let secrets = server.secrets_file();
     let mode = std::fs::metadata(&secrets).expect("a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "made for the owner alone");
     std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o644)).expect("permissions");

@@ -1,16 +1,16 @@
 //! What spans crates, over real HTTP against the real binary, one module per story.
 //!
-//! `HYBRID_LIVE_TEST_STORES` picks the mix of stores, `HYBRID_LIVE_TEST_SEED` repeats a run, and
+//! `HYBRID_LIVE_TEST_STORES` picks the mix of stores (`tests/mixes` says which scenarios are not for which), `HYBRID_LIVE_TEST_SEED` repeats a run, and
 //! `HYBRID_LIVE_TEST_LONG` makes random tests run longer.
 
 #![expect(clippy::print_stdout, reason = "libtest shows it where a test fails")]
 
-mod apart;
 mod bad_input;
 mod commands;
 mod community;
 mod compose;
 mod documents;
+mod embedded_only;
 mod faults;
 mod feed;
 mod feed_stream;
@@ -19,8 +19,9 @@ mod fuzz;
 mod home_model;
 mod lifecycle;
 mod live;
-mod openapi;
+mod load;
 mod operating;
+mod processes;
 mod profiles;
 mod rate_limits;
 mod reference;

@@ -85,10 +85,10 @@ async fn a_command_too_many_has_no_effect_and_reading_goes_on() {
         let answer = ada.client.post("/v1/posts", &json!({ "markdown": "a post" })).await.expect(201);
         assert_eq!((number(&answer, "ratelimit-limit"), number(&answer, "ratelimit-remaining")), (2, left));
     }
-    let heads = server.files().settled().await;
+    let heads = server.settled().await;
     let refused = ada.client.post("/v1/posts", &json!({ "markdown": "one too many" })).await.expect(429);
     assert_eq!(refused.problem().code, "rate_limited");
-    assert_eq!(server.files().heads(), heads);
+    assert_eq!(server.heads().await, heads);
     let _ = ada.client.get("/v1/feed").await.expect(200);
     let _ = server.client().get("/health/live").await.expect(200);
 }

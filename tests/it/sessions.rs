@@ -113,7 +113,7 @@ async fn access_tokens_expire_and_are_signed_by_our_key() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
     let now = i64::try_from(now).expect("not that far in the future");
     let session = SessionId::from_parts(Timestamp::from_millis(now), [7; 10]);
-    let ours = Secrets::load_or_create(&server.files().secrets).expect("the server's keys");
+    let ours = Secrets::load_or_create(&server.secrets_file()).expect("the server's keys");
     let elsewhere = tempfile::tempdir().expect("a directory");
     let theirs = Secrets::load_or_create(&elsewhere.path().join("secrets.toml")).expect("other keys");
     let issue = |secrets: &Secrets, at: i64| {
@@ -187,7 +187,7 @@ async fn the_page_logs_in_by_cookie_and_other_sites_cannot_use_it() {
     let me = browser.send(Method::GET, "/v1/me", None, None).await.expect(200);
     assert_eq!(me.json()["id"], ada.id);
     let follow = format!("/v1/users/{}/follow", ben.id);
-    let before = server.files().settled().await;
+    let before = server.settled().await;
     let elsewhere =
         ["https://evil.example", "null", "http://127.0.0.1", "http://127.0.0.1:1", "", &format!("{ours}.evil.example")];
     for origin in elsewhere.into_iter().map(Some).chain([None]) {
@@ -198,7 +198,7 @@ async fn the_page_logs_in_by_cookie_and_other_sites_cannot_use_it() {
         let refused = browser.send(Method::POST, "/v1/sessions/refresh", origin, Some(json!({}))).await.expect(403);
         assert_eq!(refused.problem().code, "origin_mismatch", "{origin:?}");
     }
-    assert_eq!(server.files().heads(), before);
+    assert_eq!(server.heads().await, before);
     let _ = browser.send(Method::PUT, &follow, Some(&ours), None).await.expect(204);
 
     // Refreshing, and logging out.

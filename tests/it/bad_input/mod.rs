@@ -212,10 +212,20 @@ impl House {
         Client::send(request).await
     }
 
-    /// Sends each and compares, and looks into the files that nothing was written.
+    /// Who has the name that somebody wants to register.
+    async fn name_owner(&self, case: &Case) -> Option<String> {
+        if case.path != "/v1/accounts" {
+            return None;
+        }
+        let body: Value = serde_json::from_slice(case.body.as_deref()?).ok()?;
+        self.server.look().await.owner(body["username"].as_str()?).await
+    }
+
+    /// Sends each and compares, and looks into the stores that nothing was written.
     async fn refuse(&self, cases: Vec<Case>) {
-        let before = self.server.files().settled().await;
+        let before = self.server.settled().await;
         for case in cases {
+            let owner = self.name_owner(&case).await;
             let answer = self.send(&case).await;
             let what = format!("{} {}: {}", case.method, case.path, case.what);
             assert_eq!(answer.status, case.status, "{what}: {}", answer.shown());
@@ -225,7 +235,8 @@ impl House {
                 let named = problem.field.as_deref().map(str::to_ascii_lowercase);
                 assert_eq!(named, case.field, "{what}: {}", answer.shown());
             }
-            assert_eq!(self.server.files().heads(), before, "{what}: it had an effect");
+            assert_eq!(self.server.heads().await, before, "{what}: it had an effect");
+            assert_eq!(self.name_owner(&case).await, owner, "{what}: it took a name");
         }
     }
 

@@ -8,7 +8,7 @@ use super::House;
 #[tokio::test]
 async fn what_is_not_http() {
     let house = House::new().await;
-    let before = house.server.files().settled().await;
+    let before = house.server.settled().await;
     let post = "POST /v1/accounts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
     let long = format!("GET /v1/feed HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "x".repeat(2_000_000));
     let path = format!("GET /v1/{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(100_000));
@@ -50,7 +50,7 @@ async fn what_is_not_http() {
         let status = String::from_utf8_lossy(&answer).split(' ').nth(1).map(str::to_owned);
         let fault = status.as_deref().is_none_or(|status| status.starts_with('4'));
         assert!(fault, "{shown}: {}", String::from_utf8_lossy(&answer));
-        assert_eq!(house.server.files().heads(), before, "{shown}: it had an effect");
+        assert_eq!(house.server.heads().await, before, "{shown}: it had an effect");
     }
     house.stands().await;
 }

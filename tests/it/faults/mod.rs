@@ -1,6 +1,7 @@
 //! What breaks, and what holds all the same.
 
-mod damage;
+mod doubled;
 mod kill;
-mod poison;
+mod newer;
+mod services;
 mod storm;

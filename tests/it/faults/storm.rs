@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use harness::{Answer, Client, Person, Server, Setup, Stores, Tokens, eventually, random, walk};
+use harness::{Answer, Client, Person, Server, Setup, Tokens, eventually, random, walk};
 use http::Method;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -242,9 +242,7 @@ fn ends(operations: usize) -> Vec<usize> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_everything_with_kills_leaves_no_difference() {
     let operations = crate::cases(OPERATIONS) as usize;
-    let mut server =
-        Server::start_with(Setup { stores: Stores::of_this_run(), settings: SETTINGS.to_owned(), ..Setup::default() })
-            .await;
+    let mut server = Server::start_with(Setup { settings: SETTINGS.to_owned(), ..Setup::default() }).await;
     let client = server.client();
     let names: Vec<String> = (0..PEOPLE).map(|number| format!("person_{number}")).collect();
     let people = futures::future::join_all(names.iter().map(|name| Person::register(&client, name))).await;

@@ -1,0 +1,4 @@
+//! Damage done by hand to the files.
+
+mod damage;
+mod poison;
