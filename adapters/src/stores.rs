@@ -156,7 +156,17 @@ async fn embedded_log(
 }
 
 async fn open_event_log(url: &str, _partitions: u16) -> Result<Arc<dyn EventLog>, OpenStoresError> {
-    Err(unsupported("event_log", url, "sqlite:PATH"))
+    match scheme(url) {
+        #[cfg(feature = "kafka")]
+        "kafka" => {
+            let log = match url::StoreUrl::parse(url) {
+                Ok(parsed) => crate::event_log::KafkaEventLog::open(&parsed).await,
+                Err(wrong) => Err(StoreError::Unfit(wrong.to_string())),
+            };
+            Ok(Arc::new(log.map_err(|source| failed("event_log", url, source))?))
+        }
+        _ => Err(unsupported("event_log", url, "sqlite:PATH or kafka://HOST")),
+    }
 }
 
 /// The truth, and whether the log shares its transactions.
