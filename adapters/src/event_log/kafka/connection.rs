@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use domain::Topic;
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::StoreError;
@@ -231,7 +231,7 @@ struct Told {
 
 impl Context {
     /// What was wrong last. It explains why an answer does not come.
-    pub(super) fn trouble(&self) -> Option<String> {
+    fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -286,6 +286,20 @@ pub(super) fn failed(error: KafkaError) -> StoreError {
             code @ (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed | Code::GroupAuthorizationFailed),
         ) => StoreError::Unfit(format!("kafka: {code}")),
         _ => StoreError::Unavailable(format!("kafka: {error}")),
+    }
+}
+
+/// What a question that `client` did not get an answer to means, with what the client tells beside: why it is not let in,
+/// say. Blocks for a moment.
+pub(super) fn unanswered<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    connection: &Connection,
+    error: KafkaError,
+) -> StoreError {
+    while client.poll(Duration::from_millis(50)).is_some() {}
+    match (failed(error), connection.context.trouble()) {
+        (StoreError::Unavailable(what), Some(trouble)) => StoreError::Unavailable(format!("{what} ({trouble})")),
+        (other, _) => other,
     }
 }
 

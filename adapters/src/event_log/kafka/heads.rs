@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
 
-use super::connection::{Connection, Context, failed};
+use super::connection::{Connection, Context, unanswered};
 use crate::StoreError;
 use crate::checkpoints::Partition;
 
@@ -99,13 +99,7 @@ pub(super) fn ask(
         );
         let pause = Duration::from_millis(100);
         if !moving || deadline.saturating_duration_since(std::time::Instant::now()) <= pause {
-            let trouble = connection.context.trouble().filter(|_| !moving).unwrap_or_default();
-            return Err(match failed(error) {
-                StoreError::Unavailable(what) if !trouble.is_empty() => {
-                    StoreError::Unavailable(format!("{what} ({trouble})"))
-                }
-                other => other,
-            });
+            return Err(unanswered(client, connection, error));
         }
         std::thread::sleep(pause);
     }

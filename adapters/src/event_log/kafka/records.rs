@@ -12,23 +12,36 @@ use crate::event_log::{Attributes, Logged, Record};
 
 const JSON: &str = "application/json";
 
+// The headers.
+const SPECVERSION: &str = "ce_specversion";
+const ID: &str = "ce_id";
+const TYPE: &str = "ce_type";
+const CE_SOURCE: &str = "ce_source";
+const SUBJECT: &str = "ce_subject";
+const TIME: &str = "ce_time";
+const DATASCHEMA: &str = "ce_dataschema";
+const SEQUENCE: &str = "ce_sequence";
+const ACTOR: &str = "ce_actor";
+const CORRELATION: &str = "ce_correlationid";
+const CAUSATION: &str = "ce_causationid";
+
 /// The headers of a record.
 pub(super) fn headers(attributes: &Attributes) -> OwnedHeaders {
     let Attributes { id, schema, subject, sequence, time, actor, correlation, causation } = attributes;
     let texts = [
         ("content-type", JSON.to_owned()),
-        ("ce_specversion", SPEC_VERSION.to_owned()),
-        ("ce_id", id.to_string()),
-        ("ce_type", schema.kind.clone()),
-        ("ce_source", SOURCE.to_owned()),
-        ("ce_subject", subject.clone()),
-        ("ce_time", time.to_string()),
-        ("ce_dataschema", schema.to_string()),
-        ("ce_sequence", sequence.to_string()),
-        ("ce_actor", actor.to_string()),
-        ("ce_correlationid", correlation.to_string()),
+        (SPECVERSION, SPEC_VERSION.to_owned()),
+        (ID, id.to_string()),
+        (TYPE, schema.kind.clone()),
+        (CE_SOURCE, SOURCE.to_owned()),
+        (SUBJECT, subject.clone()),
+        (TIME, time.to_string()),
+        (DATASCHEMA, schema.to_string()),
+        (SEQUENCE, sequence.to_string()),
+        (ACTOR, actor.to_string()),
+        (CORRELATION, correlation.to_string()),
     ];
-    let causation = causation.map(|causation| ("ce_causationid", causation.to_string()));
+    let causation = causation.map(|causation| (CAUSATION, causation.to_string()));
     texts.into_iter().chain(causation).fold(OwnedHeaders::new_with_capacity(12), |headers, (key, text)| {
         headers.insert(Header { key, value: Some(&text) })
     })
@@ -47,9 +60,10 @@ pub(super) fn logged(message: &BorrowedMessage<'_>, log: LogId, topic: Topic, pa
 fn record(message: &BorrowedMessage<'_>, topic: Topic) -> Result<Record, String> {
     let key = message.key().ok_or("no key")?;
     let data = message.payload().ok_or("no data")?;
-    let schema: Schema = parsed(message, "ce_dataschema")?;
-    for (header, expected) in [("ce_specversion", SPEC_VERSION), ("ce_source", SOURCE), ("ce_type", &schema.kind)] {
-        if text(message, header)? != Some(expected) {
+    let found = Found::of(message);
+    let schema: Schema = found.parsed(DATASCHEMA)?;
+    for (header, expected) in [(SPECVERSION, SPEC_VERSION), (CE_SOURCE, SOURCE), (TYPE, &schema.kind)] {
+        if found.text(header)? != Some(expected) {
             return Err(format!("{header} is not `{expected}`"));
         }
     }
@@ -57,34 +71,49 @@ fn record(message: &BorrowedMessage<'_>, topic: Topic) -> Result<Record, String>
         topic,
         lane: Lane::new(std::str::from_utf8(key).map_err(|_| "the key is not UTF-8")?),
         attributes: Attributes {
-            id: parsed(message, "ce_id")?,
-            subject: text(message, "ce_subject")?.ok_or("ce_subject is missing")?.to_owned(),
-            sequence: parsed(message, "ce_sequence")?,
-            time: parsed(message, "ce_time")?,
-            actor: parsed(message, "ce_actor")?,
-            correlation: parsed(message, "ce_correlationid")?,
-            causation: match text(message, "ce_causationid")? {
-                None => None,
-                Some(_) => Some(parsed(message, "ce_causationid")?),
-            },
+            id: found.parsed(ID)?,
+            subject: found.needed(SUBJECT)?.to_owned(),
+            sequence: found.parsed(SEQUENCE)?,
+            time: found.parsed(TIME)?,
+            actor: found.parsed(ACTOR)?,
+            correlation: found.parsed(CORRELATION)?,
+            causation: found.text(CAUSATION)?.map(|text| parsed(CAUSATION, text)).transpose()?,
             schema,
         },
         data: std::str::from_utf8(data).map_err(|_| "the data is not UTF-8")?.to_owned(),
     })
 }
 
-fn parsed<T: FromStr<Err: std::fmt::Display>>(message: &BorrowedMessage<'_>, header: &str) -> Result<T, String> {
-    let text = text(message, header)?.ok_or_else(|| format!("{header} is missing"))?;
-    text.parse().map_err(|error| format!("{header}: {error}"))
+/// The headers of a message, gone through once: each look at one is a call into the library.
+struct Found<'a>(Vec<(&'a str, Option<&'a [u8]>)>);
+
+impl<'a> Found<'a> {
+    fn of(message: &'a BorrowedMessage<'_>) -> Self {
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        Self(headers.map(|header| (header.key, header.value)).collect())
+    }
+
+    fn text(&self, header: &str) -> Result<Option<&'a str>, String> {
+        let mut values = self.0.iter().filter(|(key, _)| *key == header).map(|(_, value)| value);
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(Some(bytes)), None) => {
+                std::str::from_utf8(bytes).map(Some).map_err(|_| format!("{header} is not UTF-8"))
+            }
+            (Some(None), None) => Err(format!("{header} has no value")),
+            (Some(_), Some(_)) => Err(format!("{header} is there twice")),
+        }
+    }
+
+    fn needed(&self, header: &str) -> Result<&'a str, String> {
+        self.text(header)?.ok_or_else(|| format!("{header} is missing"))
+    }
+
+    fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, header: &str) -> Result<T, String> {
+        parsed(header, self.needed(header)?)
+    }
 }
 
-fn text<'a>(message: &'a BorrowedMessage<'_>, header: &str) -> Result<Option<&'a str>, String> {
-    let Some(headers) = message.headers() else { return Ok(None) };
-    let mut values = headers.iter().filter(|found| found.key == header).map(|found| found.value);
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(Some(bytes)), None) => std::str::from_utf8(bytes).map(Some).map_err(|_| format!("{header} is not UTF-8")),
-        (Some(None), None) => Err(format!("{header} has no value")),
-        (Some(_), Some(_)) => Err(format!("{header} is there twice")),
-    }
+fn parsed<T: FromStr<Err: std::fmt::Display>>(header: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| format!("{header}: {error}"))
 }

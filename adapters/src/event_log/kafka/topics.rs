@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::Shared;
-use super::connection::{Connection, Context, MAX_RECORD_BYTES, drop_elsewhere, failed};
+use super::connection::{Connection, Context, MAX_RECORD_BYTES, drop_elsewhere, failed, unanswered};
 use crate::StoreError;
 
 /// What every topic must say, whatever the servers' own settings are. Nothing of the log ever goes away, and a copy that
@@ -165,10 +165,8 @@ impl Topics {
     async fn found(&self, name: &str) -> Result<Option<Found>, StoreError> {
         let (client, connection, name) = (self.client(), Arc::clone(&self.connection), name.to_owned());
         let ask = move || {
-            let metadata = client.fetch_metadata(Some(&name), connection.timeout).map_err(|error| {
-                let trouble = connection.context.trouble().unwrap_or_default();
-                StoreError::Unavailable(format!("kafka: {error} ({trouble})"))
-            })?;
+            let metadata = client.fetch_metadata(Some(&name), connection.timeout);
+            let metadata = metadata.map_err(|error| unanswered(&client, &connection, error))?;
             // What the client tells beside is heard here.
             while client.poll(Duration::ZERO).is_some() {}
             let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
