@@ -101,7 +101,7 @@ pub(super) fn ask(
         if !moving || deadline.saturating_duration_since(std::time::Instant::now()) <= pause {
             return Err(unanswered(client, connection, error));
         }
-        std::thread::sleep(pause);
+        while client.poll(pause).is_some() {}
     }
 }
 

@@ -8,7 +8,7 @@
 //! meanwhile; work that moves costs little, since the next owner goes on at the stored position.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -126,7 +126,16 @@ impl Turns {
     fn run(mut self, orders: &Receiver<oneshot::Sender<()>>) {
         let (mut is_member, mut wait) = (true, 0_u32);
         loop {
-            match orders.try_recv() {
+            // With a client, that is what this thread waits on.
+            let order = if self.client.is_some() {
+                orders.try_recv()
+            } else {
+                orders.recv_timeout(TURN).map_err(|error| match error {
+                    RecvTimeoutError::Timeout => TryRecvError::Empty,
+                    RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+                })
+            };
+            match order {
                 Ok(done) => {
                     is_member = false;
                     self.end_client();
@@ -140,16 +149,13 @@ impl Turns {
                 wait = TURNS_BETWEEN_CLIENTS;
             }
             wait = wait.saturating_sub(1);
-            match &self.client {
-                Some(client) => {
-                    // Changes of the assignment are told inside. Whatever else is there, is of no use to us.
-                    drop(client.poll(TURN));
-                    if let Some((_, reason)) = client.client().fatal_error() {
-                        tracing::warn!(reason, group = self.group, "the place in the group is lost");
-                        self.end_client();
-                    }
+            if let Some(client) = &self.client {
+                // Changes of the assignment are told inside. Whatever else is there, is of no use to us.
+                drop(client.poll(TURN));
+                if let Some((_, reason)) = client.client().fatal_error() {
+                    tracing::warn!(reason, group = self.group, "the place in the group is lost");
+                    self.end_client();
                 }
-                None => std::thread::sleep(TURN),
             }
             while self.held.reader.poll(Duration::ZERO).is_some() {}
             self.give_up_others();
