@@ -174,12 +174,6 @@ async fn open_content(
             let content = SqliteContent::open(truth, log_beside);
             Ok((Arc::new(content.map_err(|source| failed("content", url, source))?), shares))
         }
-        #[cfg(feature = "mongodb")]
-        "mongodb" | "mongodb+srv" => {
-            let parsed = on_server("content", url)?;
-            let content = crate::content::MongoContent::open(&parsed).await;
-            Ok((Arc::new(content.map_err(|source| failed("content", url, source))?), false))
-        }
         _ => Err(unsupported("content", url, "sqlite:PATH")),
     }
 }
@@ -208,12 +202,6 @@ async fn open_checkpoints(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn
             // What operators have decided is not made again from the log, so it is with the truth.
             let Some(truth) = files.truth() else { return Err(OpenStoresError::NoTruthFile { url: url.clone() }) };
             let checkpoints = SqliteCheckpoints::open(memory, truth);
-            Ok(Arc::new(checkpoints.map_err(|source| failed("checkpoints", url, source))?))
-        }
-        #[cfg(feature = "mongodb")]
-        "mongodb" | "mongodb+srv" => {
-            let parsed = on_server("checkpoints", url)?;
-            let checkpoints = crate::checkpoints::MongoCheckpoints::open(&parsed).await;
             Ok(Arc::new(checkpoints.map_err(|source| failed("checkpoints", url, source))?))
         }
         _ => Err(unsupported("checkpoints", url, "sqlite:PATH")),
@@ -316,12 +304,6 @@ fn unsupported(port: &'static str, url: &str, supported: &str) -> OpenStoresErro
         None => format!("use {supported}"),
     };
     OpenStoresError::Unsupported { port, url: url::shown(url), reason }
-}
-
-/// The URL of a store on servers.
-#[cfg(any(feature = "kafka", feature = "mongodb", feature = "cassandra", feature = "redis"))]
-fn on_server(port: &'static str, url: &str) -> Result<url::StoreUrl, OpenStoresError> {
-    url::StoreUrl::parse(url).map_err(|error| failed(port, url, StoreError::Unfit(error.to_string())))
 }
 
 fn failed(port: &'static str, url: &str, source: StoreError) -> OpenStoresError {
