@@ -9,8 +9,9 @@
 //! 1. *The fence.* Each profile of the batch gets the partition's `fence`, the owner's epoch with a number that is
 //!    random and this call's own, unless there is a later epoch. From then on no other call for this partition changes
 //!    the profile's numbers or takes entries away.
-//! 2. *Reading*, after the fence: profiles' entries, then rows. Whatever a former owner has counted is in one of the two:
-//!    it took its entry away after the row was written and before the fence.
+//! 2. *Reading*, after the fence: profiles' entries, then rows. Whatever a former owner has counted is in one of the two,
+//!    since an entry is taken away after its row is written. (The fence of step 5 would do without that order, and that
+//!    order without the fence; both are free.)
 //! 3. *The numbers*: one update of each profile, if the fence is this call's, adds the difference and pushes the entries.
 //!    An entry is pushed even where the difference is nothing: a row must not get ahead of what *both* of its people's
 //!    numbers take it to be, or an owner who is overtaken could write it behind the back of the next.

@@ -144,8 +144,9 @@ fn update<'log>(
         let text = (event.what == What::Said).then(|| CommentText::parse(&text).unwrap());
         match event.what {
             What::Liked(liked) => {
+                // Counts read before the rows may lack what the rows have; such a batch is refused.
                 if is_new {
-                    row.likes = if liked { row.likes + 1 } else { row.likes - 1 };
+                    row.likes = if liked { row.likes + 1 } else { row.likes.saturating_sub(1) };
                 }
                 let (user, sequence) = (event.user(), event.sequence);
                 reactions.insert(user, ReactionRow { post: on, user, liked, sequence, position: offset });
@@ -155,7 +156,7 @@ fn update<'log>(
                     row.comments += 1;
                 }
                 if is_new && text.is_none() {
-                    row.comments -= 1;
+                    row.comments = row.comments.saturating_sub(1);
                 }
                 let created = comments.get(&event.comment()).map_or(offset, |row| row.created);
                 let comment = CommentRow {
