@@ -36,7 +36,8 @@ pub(super) async fn write(
     generation: Generation,
     entries: &[AuthorEntry],
 ) -> Result<(), StoreError> {
-    let writes = stream::iter(entries.iter().copied()).map(|entry| timelines.in_turn(write_one(timelines, generation, entry)));
+    let writes =
+        stream::iter(entries.iter().copied()).map(|entry| timelines.in_turn(write_one(timelines, generation, entry)));
     writes.buffer_unordered(super::WRITES).try_collect().await
 }
 
@@ -58,11 +59,8 @@ async fn write_one(
         return run(&timelines.session, &statements.insert_author, row).await;
     }
     let pointer = guards::pointer(offset);
-    let values = (
-        row,
-        (generation, author, partition, offset, post, pointer),
-        (pointer, partition, offset, generation, author),
-    );
+    let values =
+        (row, (generation, author, partition, offset, post, pointer), (pointer, partition, offset, generation, author));
     let batch =
         batch_of(BatchType::Logged, &[&statements.insert_author, &statements.insert_news, &statements.raise_newest]);
     timelines.batch(&batch, values).await

@@ -212,7 +212,9 @@ impl Replication {
 /// A name that CQL takes without quotes, so that it can stand in a statement as it is.
 fn is_name(name: &str) -> bool {
     let is_plain = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'_';
-    name.len() <= NAME_LENGTH && name.bytes().all(is_plain) && name.starts_with(|first: char| first.is_ascii_lowercase())
+    name.len() <= NAME_LENGTH
+        && name.bytes().all(is_plain)
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
 }
 
 /// Certificates must come from an authority that is believed. The driver compares no host names, so the authority should

@@ -70,11 +70,7 @@ pub(super) async fn fill(
     writes.buffer_unordered(WRITES).try_collect().await
 }
 
-fn row(
-    Generation(generation): Generation,
-    owner: UserId,
-    entry: Entry,
-) -> (i64, Uuid, Uuid, Uuid, i32, i64, i64) {
+fn row(Generation(generation): Generation, owner: UserId, entry: Entry) -> (i64, Uuid, Uuid, Uuid, i32, i64, i64) {
     let Entry { post, author, partition, offset } = entry;
     let guard = guards::home_row(offset);
     let (owner, post, author) = (of_user(owner), of_post(post), of_user(author));

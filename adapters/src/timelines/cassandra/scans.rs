@@ -85,9 +85,8 @@ impl Scan<'_> {
             let Some(last) = listed.last() else { break };
             after_key = Some(*last);
             let missing = limit - found.len();
-            let mut partitions = stream::iter(listed)
-                .map(|(_, key)| self.partition(key, PostId::MIN, missing, convert))
-                .buffered(AHEAD);
+            let mut partitions =
+                stream::iter(listed).map(|(_, key)| self.partition(key, PostId::MIN, missing, convert)).buffered(AHEAD);
             while found.len() < limit
                 && let Some(some) = partitions.try_next().await?
             {

@@ -31,7 +31,8 @@ pub(super) async fn migrate(url: &StoreUrl, options: &Options) -> Result<Migrati
     // Every statement that changes the schema ends when the nodes agree on it; the driver waits for that.
     if session.get_cluster_state().get_keyspace(keyspace).is_none() {
         let replication = options.replication(&connection)?.to_cql();
-        query(session, &format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}"), ()).await?;
+        query(session, &format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}"), ())
+            .await?;
     }
     session.use_keyspace(keyspace, false).await.map_err(failed)?;
     for statement in statements(SCHEMA_VERSION) {
@@ -95,9 +96,8 @@ fn newer(found: usize) -> StoreError {
 
 /// Two migrations at once: one waits. A turn that nobody ends ends by itself.
 async fn take_turn(session: &Session, turn: Uuid) -> Result<(), StoreError> {
-    let take = format!(
-        "UPDATE schema_version USING TTL {TURN_SECONDS} SET migrating = ? WHERE part = ? IF migrating = null"
-    );
+    let take =
+        format!("UPDATE schema_version USING TTL {TURN_SECONDS} SET migrating = ? WHERE part = ? IF migrating = null");
     let limit = Instant::now() + Duration::from_secs(2 * u64::from(TURN_SECONDS));
     while !applied(session, &take, (turn, PART)).await? {
         if Instant::now() > limit {
@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn scripts_are_cut_into_statements() {
-        let script = "-- for; you;\nCREATE a (\n  b int, -- c;\n  d int\n);\n\n-- more\nCREATE e;\n-- nothing follows\n";
+        let script =
+            "-- for; you;\nCREATE a (\n  b int, -- c;\n  d int\n);\n\n-- more\nCREATE e;\n-- nothing follows\n";
         assert_eq!(statements(script), ["CREATE a (\n  b int,\n  d int\n)", "CREATE e"]);
         for script in MIGRATIONS {
             assert!(statements(script).iter().all(|statement| statement.starts_with("CREATE TABLE IF NOT EXISTS")));

@@ -16,8 +16,10 @@ use crate::StoreError;
 
 /// Rows in one answer: a home is one, and what is longer is read in several.
 const PAGE: i32 = 5_000;
-/// Partitions that are listed at a time.
+/// Partitions of one generation that are listed at a time.
 pub(super) const LISTED: usize = 64;
+/// And in one answer: those of other generations are among them.
+const PARTITIONS: i32 = 512;
 
 /// What is asked of a home.
 const ROW_OF_HOME: &str = r#"mark, post, author, partition, "offset""#;
@@ -85,9 +87,7 @@ impl Statements {
                 )
                 .await?,
             raise_newest: write
-                .prepare(
-                    "UPDATE author_news USING TIMESTAMP ? SET newest[?] = ? WHERE generation = ? AND author = ?",
-                )
+                .prepare("UPDATE author_news USING TIMESTAMP ? SET newest[?] = ? WHERE generation = ? AND author = ?")
                 .await?,
             author_newest_first: read.prepare(&author("DESC")).await?,
             author_oldest_first: read.prepare(&author("ASC")).await?,
@@ -97,9 +97,7 @@ impl Statements {
                     WHERE generation = ? AND author = ? AND post IN ?"#,
                 )
                 .await?,
-            newest: read
-                .prepare("SELECT DISTINCT newest FROM author_news WHERE generation = ? AND author = ?")
-                .await?,
+            newest: read.prepare("SELECT DISTINCT newest FROM author_news WHERE generation = ? AND author = ?").await?,
             news: read
                 .prepare(
                     r#"SELECT post, "offset" FROM author_news
@@ -127,22 +125,20 @@ impl Statements {
             home_newest_first: read.prepare(&home("DESC")).await?,
             home_oldest_first: read.prepare(&home("ASC")).await?,
             home_posts: read
-                .prepare(
-                    "SELECT mark, post FROM homes WHERE generation = ? AND owner = ? ORDER BY post DESC LIMIT ?",
-                )
+                .prepare("SELECT mark, post FROM homes WHERE generation = ? AND owner = ? ORDER BY post DESC LIMIT ?")
                 .await?,
             set_greatest_mark: write
                 .prepare("UPDATE greatest_marks USING TIMESTAMP ? SET mark = ? WHERE generation = ?")
                 .await?,
             greatest_mark: read.prepare("SELECT mark FROM greatest_marks WHERE generation = ?").await?,
-            list_authors: read.pages_of(limit(LISTED), &list("author_posts", "author")).await?,
+            list_authors: read.pages_of(PARTITIONS, &list("author_posts", "author")).await?,
             scan_author: read
                 .prepare(
                     r#"SELECT post, deleted, imported, sequence, partition, "offset" FROM author_posts
                     WHERE generation = ? AND author = ? AND post > ? ORDER BY post ASC LIMIT ?"#,
                 )
                 .await?,
-            list_owners: read.pages_of(limit(LISTED), &list("homes", "owner")).await?,
+            list_owners: read.pages_of(PARTITIONS, &list("homes", "owner")).await?,
             scan_home: read
                 .prepare(&format!(
                     "SELECT {ROW_OF_HOME} FROM homes

@@ -11,13 +11,13 @@ use crate::timelines::contract;
 
 mod guards_hold;
 mod own_schema;
+mod restart;
 mod throughput;
 
 /// The server's URL without a keyspace.
 fn server() -> String {
-    std::env::var("HYBRID_LIVE_TEST_CASSANDRA").expect(
-        "HYBRID_LIVE_TEST_CASSANDRA names the server for tests; run `eval \"$(tests/services/up)\"` first",
-    )
+    std::env::var("HYBRID_LIVE_TEST_CASSANDRA")
+        .expect("HYBRID_LIVE_TEST_CASSANDRA names the server for tests; run `eval \"$(tests/services/up)\"` first")
 }
 
 /// What tests name their keyspaces; the seconds since 1970 and something random follow.

@@ -86,7 +86,8 @@ async fn authors_come_to_the_same_in_any_order() {
                 imported: number == 6 && sequence != 2,
                 sequence,
                 partition: 2,
-                offset,
+                // One place in the log holds one event.
+                offset: offset * 8 + i64::from(number),
             })
             .collect();
         let writes = rows.chunks(3).map(|some| timelines.write_authors(generation, some));
@@ -101,7 +102,7 @@ async fn authors_come_to_the_same_in_any_order() {
         }
         let stored: Vec<AuthorEntry> = newest.into_values().collect();
         assert_eq!(timelines.scan_authors(generation, None, 100).await.unwrap(), stored);
-        for after in [-1, 10, 39] {
+        for after in [-1, 80, 300] {
             let is_news = |row: &&AuthorEntry| !row.deleted && !row.imported && row.offset > after;
             let expected: BTreeSet<PostId> = stored.iter().filter(is_news).map(|row| row.post).collect();
             let found = timelines.authors_since(generation, &[user(1)], &[-1, -1, after], 100).await.unwrap();
@@ -125,9 +126,10 @@ async fn the_greater_of_two_marks_with_one_timestamp_stays() {
         assert_eq!(timelines.home(ONE, owner, ALL, 1).await.unwrap().mark, low(200));
     }
     // So it is with the greatest of all, or the second of these would not be answered.
-    assert_eq!(timelines.write_homes(ONE, &[user(1), user(3)], Entry { post: low(200), ..entry(1, 1) }).await.unwrap(), [
-        user(1)
-    ]);
+    assert_eq!(
+        timelines.write_homes(ONE, &[user(1), user(3)], Entry { post: low(200), ..entry(1, 1) }).await.unwrap(),
+        [user(1)]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -263,7 +265,11 @@ async fn ids_have_their_own_order_in_cassandra() {
     for number in 0..40u64 {
         let at = Timestamp::from_millis(i64::try_from(number.wrapping_mul(0x9E37_79B9_7F4A) % (1 << 48)).unwrap());
         let random = std::array::from_fn(|index| (number as u8).wrapping_mul(37).rotate_left(index as u32));
-        posts.extend([PostId::from_parts(at, random), PostId::from_parts(at, [0; 10]), PostId::from_parts(at, [0xff; 10])]);
+        posts.extend([
+            PostId::from_parts(at, random),
+            PostId::from_parts(at, [0; 10]),
+            PostId::from_parts(at, [0xff; 10]),
+        ]);
     }
     let rows: Vec<Entry> = posts.iter().map(|post| Entry { post: *post, ..entry(1, 1) }).collect();
     timelines.fill_home(ONE, owner, &rows).await.unwrap();
