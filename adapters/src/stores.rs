@@ -246,7 +246,7 @@ async fn open_checkpoints(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn
 async fn open_live(urls: &StoreUrls) -> Result<Arc<dyn Live>, OpenStoresError> {
     let url = &urls.live;
     match scheme(url) {
-        MEMORY if url == "memory:" => Ok(Arc::new(BroadcastLive::new(LIVE_BUFFER))),
+        "memory" if url == "memory:" => Ok(Arc::new(BroadcastLive::new(LIVE_BUFFER))),
         _ => Err(unsupported("live", url, "memory:")),
     }
 }
