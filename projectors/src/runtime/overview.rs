@@ -47,7 +47,10 @@ impl Place {
 
 /// Where this process has workers.
 #[derive(Clone, Default)]
-pub(super) struct Places(Arc<Mutex<HashMap<(&'static str, Partition), Arc<Place>>>>);
+pub(super) struct Places(Arc<Mutex<ByPartition>>);
+
+/// Places by projection and partition.
+type ByPartition = HashMap<(&'static str, Partition), Arc<Place>>;
 
 impl Places {
     pub(super) fn add(&self, place: Arc<Place>) {
@@ -62,7 +65,7 @@ impl Places {
         self.with(|places| places.get(&(projection, partition)).cloned())
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut HashMap<(&'static str, Partition), Arc<Place>>) -> T) -> T {
+    fn with<T>(&self, look: impl FnOnce(&mut ByPartition) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

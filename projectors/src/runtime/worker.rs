@@ -94,10 +94,13 @@ impl Worker {
                     );
                     // Two who take it from each other without end do so ever more slowly.
                     let longest = self.settings.first_truce * 2u32.pow(TRUCES);
-                    truces = if began.elapsed() > longest { 0 } else { (truces + 1).min(TRUCES) };
+                    if began.elapsed() > longest {
+                        truces = 0;
+                    }
                     if self.rest(self.settings.first_truce * 2u32.pow(truces)).await.is_err() {
                         return;
                     }
+                    truces = (truces + 1).min(TRUCES);
                 }
             }
         };
