@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use crate::StoreError;
 use crate::checkpoints::{
-    Build, Checkpoints, Dropped, Generation, LaneOrder, Orders, Outcome, Owner, OwnerEpoch, ParkedLane,
-    Partition, Progress, RequestId, Taken, WorkerState,
+    Build, Checkpoints, Dropped, Generation, LaneOrder, Orders, Outcome, Owner, OwnerEpoch, ParkedLane, Partition,
+    Progress, RequestId, Taken, WorkerState,
 };
 use crate::content::{
     Acknowledgement, Answer, ClaimOutcome, CommandClaim, Commit, CommitError, Committed, Content, Document, Outbox,

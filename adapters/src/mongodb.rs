@@ -53,7 +53,8 @@ pub(crate) async fn database(url: &StoreUrl) -> Result<Database, StoreError> {
     options.read_concern = Some(ReadConcern::majority());
     options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
     let client = Client::with_options(options);
-    let client = client.map_err(|error| StoreError::Unfit(format!("{url} cannot be used: {}", guarded(url, &error))))?;
+    let client =
+        client.map_err(|error| StoreError::Unfit(format!("{url} cannot be used: {}", guarded(url, &error))))?;
     Ok(client.database(url.name()))
 }
 

@@ -254,7 +254,9 @@ async fn open_checkpoints(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn
             Ok(Arc::new(checkpoints.map_err(|source| failed("checkpoints", url, source))?))
         }
         #[cfg(feature = "mongodb")]
-        "mongodb" | "mongodb+srv" => Ok(Arc::new(on_server("checkpoints", url, crate::checkpoints::MongoCheckpoints::open).await?)),
+        "mongodb" | "mongodb+srv" => {
+            Ok(Arc::new(on_server("checkpoints", url, crate::checkpoints::MongoCheckpoints::open).await?))
+        }
         _ => Err(unsupported("checkpoints", url, "sqlite:PATH")),
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use adapters::checkpoints::Generation;
 use adapters::content::Document;
 use adapters::event_log::Logged;
+use adapters::sqlite::Sharing;
 use adapters::stores::{self, StoreUrls};
 use adapters::timelines::{Order, Span};
 use adapters::views::VersionRow;
@@ -68,7 +69,7 @@ impl Look {
     pub(crate) async fn open(urls: StoreUrls, partitions: u16) -> Self {
         // What is said live is listened to over HTTP, as people do.
         let urls = StoreUrls { live: "memory:".to_owned(), ..urls };
-        let stores = stores::open(&urls, partitions).await.unwrap_or_else(|error| panic!("{error}"));
+        let stores = stores::open(&urls, partitions, Sharing::Shared).await.unwrap_or_else(|error| panic!("{error}"));
         Self { stores }
     }
 

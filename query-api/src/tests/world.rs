@@ -65,7 +65,10 @@ impl World {
         let calls = Arc::new(Calls::default());
         let live = Arc::new(ManualLive::default());
         let ports = Ports {
-            content: Arc::new(Decorated::new(Arc::new(SqliteContent::open(truth.clone(), None).unwrap()), calls.clone())),
+            content: Arc::new(Decorated::new(
+                Arc::new(SqliteContent::open(truth.clone(), None).unwrap()),
+                calls.clone(),
+            )),
             event_log: Arc::new(SqliteEventLog::open(truth.clone(), PARTITIONS).await.unwrap()),
             views: Arc::new(Decorated::new(Arc::new(SqliteViews::new(read_models.clone())), calls.clone())),
             timelines: Arc::new(Decorated::new(Arc::new(SqliteTimelines::new(read_models.clone())), calls.clone())),

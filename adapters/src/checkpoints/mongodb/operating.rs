@@ -233,8 +233,10 @@ impl Store {
             let Said { topic, partition, activity, since, error } = read(found)?;
             let unknown = || StoreError::Damaged(format!("no worker is ever `{activity}`"));
             let activity = Activity::from_name(&activity).ok_or_else(unknown)?;
-            let error = error.map(|Failure { reason, offset, at }| {
-                WorkerError { reason, offset, at: Timestamp::from_millis(at) }
+            let error = error.map(|Failure { reason, offset, at }| WorkerError {
+                reason,
+                offset,
+                at: Timestamp::from_millis(at),
             });
             let state = WorkerState { activity, since: Timestamp::from_millis(since), error };
             Ok((partition_of(&topic, partition)?, state))

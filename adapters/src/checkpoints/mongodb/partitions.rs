@@ -12,9 +12,7 @@ use serde::Deserialize;
 
 use super::{BUILDS, PARTITIONS, Raw, Store};
 use crate::StoreError;
-use crate::checkpoints::{
-    Build, Generation, OwnerEpoch, ParkedLane, Partition, Suspicion, Taken, Trial,
-};
+use crate::checkpoints::{Build, Generation, OwnerEpoch, ParkedLane, Partition, Suspicion, Taken, Trial};
 use crate::mongodb::{failed, int, is_duplicate, read};
 
 /// A build's partition, and how its document is called.
@@ -266,12 +264,7 @@ impl Store {
     }
 
     /// Answers the document, without its lanes where it was written.
-    pub(super) async fn save(
-        &self,
-        place: &Place,
-        epoch: OwnerEpoch,
-        position: Position,
-    ) -> Result<Saved, StoreError> {
+    pub(super) async fn save(&self, place: &Place, epoch: OwnerEpoch, position: Position) -> Result<Saved, StoreError> {
         self.check_log(place, epoch, position.log).await?;
         // P1: never backwards.
         let is_lower = doc! {

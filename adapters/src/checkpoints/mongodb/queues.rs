@@ -169,11 +169,7 @@ impl Store {
 
     /// Copies what was dropped from the queue to where it is remembered, and takes it out. Can be repeated, and be done
     /// by several at once: the note stays until all of it is done.
-    pub(super) async fn with_drops_remembered(
-        &self,
-        place: &Place,
-        mut stored: Stored,
-    ) -> Result<Stored, StoreError> {
+    pub(super) async fn with_drops_remembered(&self, place: &Place, mut stored: Stored) -> Result<Stored, StoreError> {
         for drop in std::mem::take(&mut stored.drops) {
             self.remember(place, &drop).await?;
         }

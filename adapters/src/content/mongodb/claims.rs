@@ -73,8 +73,8 @@ fn existing(actor: &str, key: &str, stored: StoredClaim) -> Result<ClaimOutcome,
 
 /// Records an answer, unless there is one.
 pub(super) async fn answer(claims: &Raw, actor: &str, key: &str, answer: &Answer) -> Result<(), StoreError> {
-    let answer = bson::serialize_to_bson(answer)
-        .map_err(|_| StoreError::Damaged("an answer cannot be stored".to_owned()))?;
+    let answer =
+        bson::serialize_to_bson(answer).map_err(|_| StoreError::Damaged("an answer cannot be stored".to_owned()))?;
     let unanswered = doc! { "_id": id(actor, key), "answer": { "$exists": false } };
     claims.update_one(unanswered, doc! { "$set": { "answer": answer } }).await.map_err(failed)?;
     Ok(())

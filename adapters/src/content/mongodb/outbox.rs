@@ -198,8 +198,7 @@ pub(super) async fn move_since(documents: &Raw, all: &[Acknowledgement]) -> Resu
             return Ok(());
         }
         let filter = doc! { "_id": { "$in": &streams }, "outbox_since": { "$exists": true } };
-        let projection =
-            doc! { "sequence": 1, "outbox.id": 1, "outbox.at": 1, "outbox.bytes": 1, "outbox_since": 1 };
+        let projection = doc! { "sequence": 1, "outbox.id": 1, "outbox.at": 1, "outbox.bytes": 1, "outbox_since": 1 };
         let found = documents.find(filter).projection(projection).await.map_err(failed)?;
         let found: Vec<RawDocumentBuf> = found.try_collect().await.map_err(failed)?;
         streams.clear();
