@@ -62,6 +62,11 @@ async fn make_secrets(config: &Config) -> Result<(), Failure> {
                     file.display()
                 )));
             }
+            if let Some(directory) = file.parent() {
+                std::fs::create_dir_all(directory).map_err(|error| {
+                    Failure::cannot_run(format!("the directory {} cannot be made: {error}", directory.display()))
+                })?;
+            }
             Secrets::load_or_create(&file).map_err(unusable)?
         }
     };

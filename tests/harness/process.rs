@@ -118,6 +118,11 @@ impl Process {
         tokio::time::timeout(PATIENCE, child.wait()).await.expect("the server ends").expect("a child of ours")
     }
 
+    /// Whether it was started and has not been ended.
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Its id.
     pub(crate) fn id(&self) -> u32 {
         self.child.as_ref().and_then(Child::id).expect("the server runs")

@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use crate::client::Client;
 use crate::people::Person;
 use crate::process::Process;
+use crate::stores::Stores;
 use crate::system::{Setup, System};
 
 /// A server and its data. It is killed when this goes, and its log is shown if a test is failing.
@@ -103,6 +104,14 @@ impl Server {
     /// Registers people and logs them in.
     pub async fn people<const N: usize>(&self, usernames: [&str; N]) -> [Person; N] {
         Person::register_all(&self.client(), usernames).await
+    }
+
+    /// Runs `verify`, which must find no difference. Where nothing runs and no file tells that nobody else does either,
+    /// `verify` is asked to run the projections.
+    pub async fn verify(&self) {
+        let alone = self.system.stores() == Stores::Cluster && !self.process.is_running();
+        let arguments: &[&str] = if alone { &["verify", "--run-projections"] } else { &["verify"] };
+        let _ = self.run(arguments).await.expect(0);
     }
 
     /// All that it has said.

@@ -144,6 +144,11 @@ impl System {
         self.directory.path().join("data")
     }
 
+    /// What it stands on.
+    pub(crate) fn stores(&self) -> Stores {
+        self.stores
+    }
+
     /// A look into its stores. Once it was set up: what is not there yet is not made.
     ///
     /// # Panics

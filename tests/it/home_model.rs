@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use adapters::StoreError;
-use adapters::checkpoints::{Checkpoints, Generation, SqliteCheckpoints};
+use adapters::checkpoints::{Checkpoints, SqliteCheckpoints};
 use adapters::codec::Codec;
 use adapters::content::{Commit, Content, Preview, Rendered, SqliteContent};
 use adapters::decorated::{Around, Decorated};

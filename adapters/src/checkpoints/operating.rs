@@ -126,6 +126,8 @@ pub enum Activity {
     Faulted,
     /// An operator has paused the projection.
     Paused,
+    /// Nothing: its process has ended in an orderly way. One that was killed says nothing of that.
+    Stopped,
 }
 
 impl Activity {
@@ -136,12 +138,14 @@ impl Activity {
             Self::Stalled => "stalled",
             Self::Faulted => "faulted",
             Self::Paused => "paused",
+            Self::Stopped => "stopped",
         }
     }
 
     /// The one that is called so.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Running, Self::Stalled, Self::Faulted, Self::Paused].into_iter().find(|one| one.name() == name)
+        let all = [Self::Running, Self::Stalled, Self::Faulted, Self::Paused, Self::Stopped];
+        all.into_iter().find(|one| one.name() == name)
     }
 }
 

@@ -13,11 +13,9 @@ use super::{List, Operated, Operations, Refusal};
 
 /// Between the two looks that tell the pace of a projection that is behind.
 const PACE: Duration = Duration::from_millis(500);
-/// What a projection is where nothing runs it.
-const STOPPED: &str = "stopped";
 /// States from the worst on.
-const WORST_FIRST: [&str; 5] =
-    [Activity::Faulted.name(), Activity::Stalled.name(), Activity::Paused.name(), STOPPED, Activity::Running.name()];
+const WORST_FIRST: [Activity; 5] =
+    [Activity::Faulted, Activity::Stalled, Activity::Paused, Activity::Stopped, Activity::Running];
 
 impl Operations {
     /// How every projection is. `is_served`: whether a server runs them.
@@ -88,10 +86,10 @@ impl Operations {
                 });
             }
         }
-        let worst = WORST_FIRST.into_iter().find(|state| partitions.iter().any(|one| one.state == *state));
+        let worst = WORST_FIRST.map(Activity::name).into_iter().find(|state| partitions.iter().any(|one| one.state == *state));
         Ok(ProjectionReport {
             name: projection.name,
-            state: worst.unwrap_or(STOPPED),
+            state: worst.unwrap_or(Activity::Stopped.name()),
             generation: build.generation,
             paused_since,
             lag_events: partitions.iter().map(|one| one.lag_events).sum(),
@@ -117,7 +115,7 @@ fn shown(state: Option<&WorkerState>, is_paused: bool, is_served: bool) -> &'sta
     match state.map(|state| state.activity) {
         Some(Activity::Faulted) => Activity::Faulted.name(),
         _ if is_paused => Activity::Paused.name(),
-        _ if !is_served => STOPPED,
+        _ if !is_served => Activity::Stopped.name(),
         Some(activity) => activity.name(),
         // It is about to begin.
         None => Activity::Running.name(),
@@ -173,6 +171,7 @@ mod tests {
             (Activity::Stalled, false, true, "stalled"),
             (Activity::Stalled, false, false, "stopped"),
             (Activity::Faulted, true, true, "faulted"),
+            (Activity::Stopped, false, true, "stopped"),
         ] {
             assert_eq!(shown(Some(&said(activity)), paused, served), expected);
         }

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use adapters::checkpoints::{Build, Partition};
+use adapters::checkpoints::{Activity, Build, Partition, WorkerState};
 use adapters::event_log::Membership;
+use adapters::http::clock;
 use futures::StreamExt as _;
+use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
@@ -73,7 +75,19 @@ impl Supervisor {
             }
         }
         while workers.next().await.is_some() {}
+        // Before others may take over: what they say comes later and stays.
+        let ours = assigned.borrow().clone();
+        join_all(at_work.into_keys().filter(|partition| ours.contains(partition)).map(|it| self.note_end(it))).await;
         self.membership.leave().await;
+    }
+
+    /// Stores that a partition's worker has ended, for those who ask in other processes.
+    async fn note_end(&self, partition: Partition) {
+        let state = WorkerState { activity: Activity::Stopped, since: clock::now(), error: None };
+        // Nothing rests on it.
+        if let Err(error) = self.ports.checkpoints.note_state(self.build, partition, state).await {
+            tracing::debug!(projection = self.build.projection, ?partition, %error, "the end is not stored");
+        }
     }
 
     /// Starts a worker; answers its partition once it has ended, however that came.

@@ -56,10 +56,7 @@ fn check(commit: &Commit) -> Result<(), StoreError> {
     let sequences = commit.records.iter().map(|record| record.attributes.sequence);
     let first = sequences.clone().next().unwrap_or(1);
     let follow_each_other = first > 0 && sequences.zip(first..).all(|(sequence, expected)| sequence == expected);
-    if follow_each_other && (commit.expected_revision > 0 || first == 1) {
-        return Ok(());
-    }
-    Err(misnumbered(commit))
+    if follow_each_other { Ok(()) } else { Err(misnumbered(commit)) }
 }
 
 fn misnumbered(commit: &Commit) -> StoreError {
@@ -97,6 +94,12 @@ fn stored<T: Serialize>(value: &T) -> Result<Bson, StoreError> {
 }
 
 async fn create(documents: &Raw, commit: &Commit, change: Change) -> Result<Committed, CommitError> {
+    if commit.records.first().is_some_and(|record| record.attributes.sequence > 1) {
+        // Whoever knows of earlier events has read a document; if it is there, this commit is of another revision.
+        let there = documents.find_one(doc! { "_id": commit.stream.to_string() }).projection(doc! { "_id": 1 }).await;
+        let there = there.map_err(|error| CommitError::Store(failed(error)))?;
+        return Err(there.map_or_else(|| misnumbered(commit).into(), |_| CommitError::Conflict));
+    }
     let sequence = commit.records.len() as u64;
     let mut document = doc! { "_id": commit.stream.to_string(), "revision": 1_i64, "sequence": int(sequence) };
     document.extend(change.set);

@@ -6,7 +6,6 @@ use domain::Timestamp;
 use domain::stream::BEFORE_FIRST;
 use futures::{StreamExt, TryStreamExt, future, stream};
 use proptest::collection::vec;
-use proptest::prelude::*;
 
 use super::*;
 use crate::property::for_all;
