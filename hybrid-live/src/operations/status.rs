@@ -86,7 +86,8 @@ impl Operations {
                 });
             }
         }
-        let worst = WORST_FIRST.map(Activity::name).into_iter().find(|state| partitions.iter().any(|one| one.state == *state));
+        let worst =
+            WORST_FIRST.map(Activity::name).into_iter().find(|state| partitions.iter().any(|one| one.state == *state));
         Ok(ProjectionReport {
             name: projection.name,
             state: worst.unwrap_or(Activity::Stopped.name()),

@@ -1,6 +1,7 @@
 //! What breaks, and what holds all the same.
 
 mod doubled;
+mod flaky;
 mod kill;
 mod newer;
 mod services;
