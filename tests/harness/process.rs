@@ -157,6 +157,7 @@ impl Drop for Process {
         let deadline = Instant::now() + PATIENCE;
         let _ = child.start_kill();
         while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            #[expect(clippy::disallowed_methods, reason = "nothing can be awaited where a value goes")]
             std::thread::sleep(Duration::from_millis(2));
         }
     }

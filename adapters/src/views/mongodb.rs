@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use domain::text::Username;
 use domain::{CommentId, PostId, StreamId, Timestamp, UserId};
 
+use self::schema::SCHEMA;
 use self::store::Store;
 use super::{
     CommentRow, Edge, EdgeChange, EdgeList, Engagement, EngagementLookup, EngagementRows, EngagementUpdate, FollowList,
@@ -41,7 +42,9 @@ impl MongoViews {
     /// # Errors
     /// The server cannot be reached, or the schema is of a newer program.
     pub async fn migrate(url: &StoreUrl) -> Result<Migration, StoreError> {
-        schema::migrate(&crate::mongodb::database(url).await?).await
+        let (database, from) = SCHEMA.begin(url).await?;
+        schema::make_indexes(&database).await?;
+        SCHEMA.finish(&database, from).await
     }
 
     /// Read models in a database whose schema is of this version.
@@ -49,9 +52,7 @@ impl MongoViews {
     /// # Errors
     /// The server cannot be reached, or the schema is of another version.
     pub async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
-        let database = crate::mongodb::database(url).await?;
-        schema::check(&database).await?;
-        Ok(Self { store: Store::new(database) })
+        Ok(Self { store: Store::new(SCHEMA.open(url).await?) })
     }
 }
 

@@ -18,7 +18,8 @@ import org.h2.mvstore.MVStore;
  * <p>Faithful: atomic updates of single documents ($set $inc $push $each $slice $pull $addToSet $setOnInsert, upserts,
  * findAndModify), unique indexes, find with sort and limit, updates of many documents in one command, plain aggregation. It
  * has no transactions (code 20, as a MongoDB that is no replica set), no change streams, no collation; it takes indexes with
- * an expiry but expires nothing, and takes partial indexes but ignores their filter.
+ * an expiry but expires nothing, and takes partial indexes but ignores their filter. A document as {@code _id} is lost sight
+ * of once its page is read back from the file: keys must be texts, numbers or the like.
  */
 public final class MongoServer extends H2Backend {
     private static final Set<String> WRITES = Set.of("insert", "update", "delete", "findAndModify", "findandmodify", "create",
@@ -101,7 +102,9 @@ public final class MongoServer extends H2Backend {
     }
 
     public static void main(String[] arguments) throws InterruptedException {
-        MVStore store = new MVStore.Builder().fileName(arguments[1]).autoCommitDisabled().open();
+        MVStore store = new MVStore.Builder().fileName(arguments[1]).autoCommitDisabled()
+                // Nor while a command is half done, for want of memory.
+                .autoCommitBufferSize(0).open();
         // Space is used again at once: enough against SIGKILL, though not against power loss.
         store.setRetentionTime(0);
         de.bwaldvogel.mongo.MongoServer server = new de.bwaldvogel.mongo.MongoServer(new MongoServer(store));

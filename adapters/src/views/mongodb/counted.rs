@@ -169,7 +169,7 @@ impl Fence {
 
     /// Raises the fence of a profile, which is made if it is not there.
     fn raise(&self, key: Document) -> Statement {
-        let query = doc! { "_id": key, format!("{}.epoch", self.field): { "$not": { "$gt": self.epoch } } };
+        let query = doc! { "key": key, format!("{}.epoch", self.field): { "$not": { "$gt": self.epoch } } };
         let fence = doc! { "epoch": self.epoch, "call": self.call };
         let nothing = doc! {
             "names": Bson::Null,
@@ -185,7 +185,7 @@ impl Fence {
 
     /// Finds a profile whose fence is still this call's.
     fn finds(&self, key: Document) -> Document {
-        doc! { "_id": key, format!("{}.call", self.field): self.call }
+        doc! { "key": key, format!("{}.call", self.field): self.call }
     }
 
     fn overtaken(&self) -> StoreError {
@@ -238,7 +238,6 @@ impl Call<'_> {
     async fn known(&self, batch: &Batch<'_>, people: &BTreeSet<UserId>) -> Result<Known, StoreError> {
         #[derive(Deserialize)]
         struct Profile {
-            #[serde(rename = "_id")]
             key: ProfileKey,
             #[serde(default)]
             applying: Vec<Entry>,
@@ -250,7 +249,6 @@ impl Call<'_> {
         }
         #[derive(Deserialize)]
         struct Post {
-            #[serde(rename = "_id")]
             key: PostKey,
             listed: bool,
             sequence: u64,
@@ -319,7 +317,7 @@ impl Call<'_> {
             .iter()
             .map(|(user, (names, sequence))| {
                 let sequence = number(*sequence);
-                let query = doc! { "_id": profile_key(self.generation, *user), "sequence": { "$lt": sequence } };
+                let query = doc! { "key": profile_key(self.generation, *user), "sequence": { "$lt": sequence } };
                 let names = names.map_or(Bson::Null, |names| {
                     let ProfileNames { username, display_name, bio } = names;
                     let (username, display_name, bio) = (username.as_str(), display_name.as_str(), bio.as_str());
@@ -339,7 +337,7 @@ impl Call<'_> {
         let follows: Vec<Statement> = follows
             .map(|((from, to), Wanted { row, .. })| {
                 let sequence = number(row.sequence);
-                let query = doc! { "_id": follow_key(self.generation, *from, *to), "sequence": { "$lt": sequence } };
+                let query = doc! { "key": follow_key(self.generation, *from, *to), "sequence": { "$lt": sequence } };
                 let since = DateTime::from_millis(row.since.as_millis());
                 let set = doc! { "following": row.following, "sequence": sequence, "since": since };
                 Statement::upsert(query, doc! { "$set": set })
@@ -352,7 +350,7 @@ impl Call<'_> {
         let posts: Vec<Statement> = posts
             .map(|((author, post), Wanted { row, .. })| {
                 let sequence = number(row.sequence);
-                let query = doc! { "_id": post_key(self.generation, *author, *post), "sequence": { "$lt": sequence } };
+                let query = doc! { "key": post_key(self.generation, *author, *post), "sequence": { "$lt": sequence } };
                 Statement::upsert(query, doc! { "$set": { "listed": row.holds, "sequence": sequence } })
             })
             .collect();

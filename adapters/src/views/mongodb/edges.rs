@@ -47,7 +47,6 @@ struct EdgeKey {
 
 #[derive(Deserialize)]
 struct StoredEdge {
-    #[serde(rename = "_id")]
     key: EdgeKey,
     #[serde(default)]
     holds: Vec<Part>,
@@ -89,7 +88,7 @@ fn write_one(generation: Generation, change: &EdgeChange) -> Statement {
         EdgeField::Muting(holds) => (Part::Muting, holds),
     };
     let how = if holds { "$addToSet" } else { "$pull" };
-    let query = doc! { "_id": key(generation, change.from, change.to), "sequence": { "$lt": sequence } };
+    let query = doc! { "key": key(generation, change.from, change.to), "sequence": { "$lt": sequence } };
     Statement::upsert(query, doc! { how: { "holds": part.name() }, "$set": { "sequence": sequence } })
 }
 
@@ -132,9 +131,9 @@ pub(super) async fn followers(
 ) -> Result<Vec<UserId>, StoreError> {
     let mut filter = to(generation, author, Part::Following);
     if let Some(after) = after {
-        filter.insert("_id.from", doc! { "$gt": uuid(after.as_bytes()) });
+        filter.insert("key.from", doc! { "$gt": uuid(after.as_bytes()) });
     }
-    let found: Vec<StoredEdge> = store.page(EDGES, filter, doc! { "_id.from": 1 }, limit).await?;
+    let found: Vec<StoredEdge> = store.page(EDGES, filter, doc! { "key.from": 1 }, limit).await?;
     Ok(found.iter().map(StoredEdge::from).collect())
 }
 
@@ -147,9 +146,9 @@ pub(super) async fn following(
 ) -> Result<Vec<UserId>, StoreError> {
     let mut filter = from(generation, user, Part::Following);
     if let Some(after) = after {
-        filter.insert("_id.to", doc! { "$gt": uuid(after.as_bytes()) });
+        filter.insert("key.to", doc! { "$gt": uuid(after.as_bytes()) });
     }
-    let found: Vec<StoredEdge> = store.page(EDGES, filter, doc! { "_id.to": 1 }, limit).await?;
+    let found: Vec<StoredEdge> = store.page(EDGES, filter, doc! { "key.to": 1 }, limit).await?;
     Ok(found.iter().map(StoredEdge::to).collect())
 }
 
@@ -182,20 +181,20 @@ pub(super) async fn list(
     };
     let mut filter = from(generation, user, part);
     if let Some(before) = before {
-        filter.insert("_id.to", doc! { "$lt": uuid(before.as_bytes()) });
+        filter.insert("key.to", doc! { "$lt": uuid(before.as_bytes()) });
     }
-    let found: Vec<StoredEdge> = store.page(EDGES, filter, doc! { "_id.to": -1 }, limit).await?;
+    let found: Vec<StoredEdge> = store.page(EDGES, filter, doc! { "key.to": -1 }, limit).await?;
     Ok(found.iter().map(StoredEdge::to).collect())
 }
 
 /// By the index `from`.
 fn from(Generation(generation): Generation, user: UserId, part: Part) -> Document {
-    doc! { "_id.generation": i64::from(generation), "_id.from": uuid(user.as_bytes()), "holds": part.name() }
+    doc! { "key.generation": i64::from(generation), "key.from": uuid(user.as_bytes()), "holds": part.name() }
 }
 
 /// By the index `to`.
 fn to(Generation(generation): Generation, user: UserId, part: Part) -> Document {
-    doc! { "_id.generation": i64::from(generation), "_id.to": uuid(user.as_bytes()), "holds": part.name() }
+    doc! { "key.generation": i64::from(generation), "key.to": uuid(user.as_bytes()), "holds": part.name() }
 }
 
 pub(super) async fn scan(
@@ -239,7 +238,7 @@ pub(super) async fn renew_stamps(store: &Store, generation: Generation, users: &
         .into_iter()
         .map(|user| {
             let stamp = rand::random_range(1..=i64::MAX);
-            Statement::upsert(doc! { "_id": stamp_key(generation, user) }, doc! { "$set": { "stamp": stamp } })
+            Statement::upsert(doc! { "key": stamp_key(generation, user) }, doc! { "$set": { "stamp": stamp } })
         })
         .collect();
     store.write_guarded(STAMPS, &statements).await?;
@@ -253,7 +252,6 @@ struct HotKey {
 
 #[derive(Deserialize)]
 struct HotAuthor {
-    #[serde(rename = "_id")]
     key: HotKey,
 }
 
@@ -273,7 +271,7 @@ pub(super) async fn mark_hot(store: &Store, generation: Generation, authors: &[U
         .into_iter()
         .map(|author| {
             // T4: a row is made and never taken back, so whoever makes it, it is the same.
-            Statement::upsert(doc! { "_id": hot_key(generation, author) }, doc! { "$setOnInsert": { "hot": true } })
+            Statement::upsert(doc! { "key": hot_key(generation, author) }, doc! { "$setOnInsert": { "hot": true } })
         })
         .collect();
     store.write(HOT, &statements).await?;

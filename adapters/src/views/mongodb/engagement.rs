@@ -35,7 +35,6 @@ struct PostKey {
 
 #[derive(Deserialize)]
 struct StoredPost {
-    #[serde(rename = "_id")]
     key: PostKey,
     likes: u64,
     comments: u64,
@@ -65,7 +64,6 @@ struct CommentKey {
 
 #[derive(Deserialize)]
 struct StoredComment {
-    #[serde(rename = "_id")]
     key: CommentKey,
     author: Uuid,
     parent: Option<Uuid>,
@@ -101,7 +99,6 @@ struct ReactionKey {
 
 #[derive(Deserialize)]
 struct StoredReaction {
-    #[serde(rename = "_id")]
     key: ReactionKey,
     liked: bool,
     sequence: u64,
@@ -220,7 +217,7 @@ async fn write_counts(store: &Store, generation: Generation, updates: &[Engageme
 
 fn write_count(generation: Generation, update: &EngagementUpdate) -> Statement {
     let row = &update.row;
-    let query = doc! { "_id": post_key(generation, update.post), "position": update.expected_position };
+    let query = doc! { "key": post_key(generation, update.post), "position": update.expected_position };
     let set = doc! {
         "likes": number(row.likes),
         "comments": number(row.comments),
@@ -238,7 +235,7 @@ fn write_count(generation: Generation, update: &EngagementUpdate) -> Statement {
 fn write_comment(generation: Generation, row: &CommentRow) -> Statement {
     let sequence = number(row.sequence);
     let query = doc! {
-        "_id": comment_key(generation, row.post, row.comment),
+        "key": comment_key(generation, row.post, row.comment),
         "sequence": { "$lt": sequence },
     };
     let set = doc! {
@@ -257,7 +254,7 @@ fn write_comment(generation: Generation, row: &CommentRow) -> Statement {
 fn write_reaction(generation: Generation, row: &ReactionRow) -> Statement {
     let sequence = number(row.sequence);
     let query = doc! {
-        "_id": reaction_key(generation, row.post, row.user),
+        "key": reaction_key(generation, row.post, row.user),
         "sequence": { "$lt": sequence },
     };
     let set = doc! { "liked": row.liked, "sequence": sequence, "position": row.position };
@@ -294,7 +291,7 @@ async fn write_listed(store: &Store, generation: Generation, updates: &[Engageme
         .iter()
         .map(|update| {
             let listed = update.row.listed;
-            let query = doc! { "_id": post_key(generation, update.post), "listed": { "$lt": listed } };
+            let query = doc! { "key": post_key(generation, update.post), "listed": { "$lt": listed } };
             Statement::update(query, doc! { "$set": { "listed": listed } })
         })
         .collect();
@@ -347,9 +344,9 @@ pub(super) async fn comments(
     let mut filter = of_post(generation, post);
     filter.insert("deleted", false);
     if let Some(before) = before {
-        filter.insert("_id.comment", doc! { "$lt": uuid(before.as_bytes()) });
+        filter.insert("key.comment", doc! { "$lt": uuid(before.as_bytes()) });
     }
-    let found: Vec<StoredComment> = store.page(COMMENTS, filter, doc! { "_id.comment": -1 }, limit).await?;
+    let found: Vec<StoredComment> = store.page(COMMENTS, filter, doc! { "key.comment": -1 }, limit).await?;
     Ok(found.into_iter().map(CommentRow::from).collect())
 }
 
@@ -385,7 +382,7 @@ pub(super) async fn likes(
 }
 
 fn of_post(Generation(generation): Generation, post: PostId) -> Document {
-    doc! { "_id.generation": i64::from(generation), "_id.post": uuid(post.as_bytes()) }
+    doc! { "key.generation": i64::from(generation), "key.post": uuid(post.as_bytes()) }
 }
 
 pub(super) async fn scan_posts(

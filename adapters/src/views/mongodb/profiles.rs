@@ -34,7 +34,6 @@ struct StoredNames {
 
 #[derive(Deserialize)]
 struct StoredProfile {
-    #[serde(rename = "_id")]
     key: ProfileKey,
     names: Option<StoredNames>,
     sequence: u64,
@@ -59,7 +58,6 @@ struct FollowKey {
 
 #[derive(Deserialize)]
 pub(super) struct StoredFollow {
-    #[serde(rename = "_id")]
     key: FollowKey,
     following: bool,
     sequence: u64,
@@ -99,7 +97,6 @@ pub(super) async fn rows(
 
 #[derive(Deserialize)]
 struct Named {
-    #[serde(rename = "_id")]
     key: ProfileKey,
     names: StoredNames,
 }
@@ -113,7 +110,7 @@ pub(super) async fn users_named(
         return Ok(Vec::new());
     }
     let names: Vec<&str> = usernames.iter().map(Username::as_str).collect();
-    let filter = doc! { "_id.generation": i64::from(generation), "names.username": { "$in": names } };
+    let filter = doc! { "key.generation": i64::from(generation), "names.username": { "$in": names } };
     let found: Vec<Named> = store.find(PROFILES, filter, usernames.len()).await?;
     let found: HashMap<&str, UserId> =
         found.iter().map(|named| (named.names.username.as_str(), named.key.user())).collect();
@@ -129,10 +126,10 @@ pub(super) async fn newest_follows(
     limit: usize,
 ) -> Result<Vec<FollowRow>, StoreError> {
     let (whose, user, other) = match list {
-        FollowList::FollowersOf(user) => ("_id.to", user, "_id.from"),
-        FollowList::FollowedBy(user) => ("_id.from", user, "_id.to"),
+        FollowList::FollowersOf(user) => ("key.to", user, "key.from"),
+        FollowList::FollowedBy(user) => ("key.from", user, "key.to"),
     };
-    let mut filter = doc! { "_id.generation": i64::from(generation), whose: uuid(user.as_bytes()), "following": true };
+    let mut filter = doc! { "key.generation": i64::from(generation), whose: uuid(user.as_bytes()), "following": true };
     if let Some((since, before)) = before {
         let since = DateTime::from_millis(since.as_millis());
         // The first condition says nothing that the second does not, but it is where the index begins.

@@ -4,6 +4,8 @@
 //! any of them may be done or not. Statements of one command are about different documents, so their order is nothing
 //! that anybody relies on.
 
+use std::fmt::Write as _;
+
 use futures::TryStreamExt as _;
 use mongodb::Database;
 use mongodb::bson::{self, Bson, Document, RawArrayBuf, RawDocumentBuf, Uuid, doc, rawdoc};
@@ -40,19 +42,32 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// Changes the document that `query` finds, if it finds one.
+    /// Changes the document with the `key` in `query` that the rest of `query` holds for, if there is one.
     pub(super) fn update(query: Document, update: Document) -> Self {
-        Self { query, update, upsert: false, multi: false }
+        Self::of(query, update).0
     }
 
-    /// Changes the document that `query` finds, or makes it.
+    /// The same, or makes the document.
     pub(super) fn upsert(query: Document, update: Document) -> Self {
-        Self { upsert: true, ..Self::update(query, update) }
+        let (mut statement, key) = Self::of(query, update);
+        let mut on_insert = statement.update.get_document("$setOnInsert").cloned().unwrap_or_default();
+        on_insert.insert("key", key);
+        statement.update.insert("$setOnInsert", on_insert);
+        Self { upsert: true, ..statement }
     }
 
     /// Changes each document that `query` finds, one by one.
     pub(super) fn update_many(query: Document, update: Document) -> Self {
-        Self { multi: true, ..Self::update(query, update) }
+        Self { query, update, upsert: false, multi: true }
+    }
+
+    /// The key is found by its text.
+    fn of(mut query: Document, update: Document) -> (Self, Option<Bson>) {
+        let key = query.remove("key");
+        if let Some(Bson::Document(key)) = &key {
+            query.insert("_id", id(key));
+        }
+        (Self { query, update, upsert: false, multi: false }, key)
     }
 
     fn encode(&self) -> Result<RawDocumentBuf, StoreError> {
@@ -215,10 +230,9 @@ impl Store {
         mut filter: Document,
         limit: usize,
     ) -> Result<Vec<T>, StoreError> {
-        // Keys compare field by field, and what has fewer fields is less.
         let after = after.unwrap_or_else(|| doc! { "generation": i64::from(generation) });
         let end = doc! { "generation": i64::from(generation) + 1 };
-        filter.insert("_id", doc! { "$gt": after, "$lt": end });
+        filter.insert("_id", doc! { "$gt": id(&after), "$lt": id(&end) });
         self.page(collection, filter, doc! { "_id": 1 }, limit).await
     }
 
@@ -256,9 +270,26 @@ pub(super) fn damaged(error: impl std::fmt::Display) -> StoreError {
     StoreError::Damaged(error.to_string())
 }
 
+/// A key as a text that sorts as its parts do, and after that of a key with fewer parts.
+///
+/// A document could be an `_id`, too. A text is what every server of this protocol indexes alike, and what can be read.
+pub(super) fn id(key: &Document) -> String {
+    let mut text = String::new();
+    for part in key.values() {
+        // Writing to a text does not fail.
+        let _ = match part {
+            Bson::String(part) => write!(text, "{part}/"),
+            Bson::Int64(part) => write!(text, "{part:020}/"),
+            Bson::Binary(part) => write!(text, "{}/", part.to_uuid().map(|id| id.to_string()).unwrap_or_default()),
+            other => write!(text, "{other}/"),
+        };
+    }
+    text
+}
+
 /// Finds documents by their keys.
 pub(super) fn any_of(keys: Vec<Document>) -> Document {
-    doc! { "_id": { "$in": keys } }
+    doc! { "_id": { "$in": keys.iter().map(id).collect::<Vec<String>>() } }
 }
 
 /// An id as it is stored: the same sixteen bytes, in an order that is the id's.

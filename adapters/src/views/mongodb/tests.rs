@@ -93,7 +93,7 @@ async fn a_page_is_filled_from_beyond_a_damaged_row() {
     views.write_engagement(generation, updates).await.unwrap();
     let documents = |name| own.0.collection::<Document>(name);
     documents("reactions").update_one(doc! { "position": 3 }, doc! { "$set": { "sequence": -1 } }).await.unwrap();
-    let first = doc! { "_id.post": store::uuid(post(1).as_bytes()) };
+    let first = doc! { "key.post": store::uuid(post(1).as_bytes()) };
     documents("posts").update_one(first, doc! { "$set": { "likes": "many" } }).await.unwrap();
 
     let page = views.likes(generation, post(1), None, 2).await.unwrap();

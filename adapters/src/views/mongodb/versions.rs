@@ -13,7 +13,7 @@ use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde::Deserialize;
 
 use super::schema::VERSIONS;
-use super::store::{Statement, Store, number};
+use super::store::{Statement, Store, id, number};
 use crate::StoreError;
 use crate::checkpoints::Generation;
 use crate::views::{EngagementUpdate, VersionRow};
@@ -26,7 +26,6 @@ struct VersionKey {
 
 #[derive(Deserialize)]
 struct StoredVersion {
-    #[serde(rename = "_id")]
     key: VersionKey,
     at: DateTime,
     // Stored as it was checked once; checked again, so that damage is seen and not shown.
@@ -79,11 +78,11 @@ fn insert(generation: Generation, version: &VersionRow, is_forgotten: bool) -> S
     };
     let at = DateTime::from_millis(at.as_millis());
     let insert = doc! { "at": at, "title": title, "text": text, "forgotten": is_forgotten };
-    Statement::upsert(doc! { "_id": key(generation, *stream, *sequence) }, doc! { "$setOnInsert": insert })
+    Statement::upsert(doc! { "key": key(generation, *stream, *sequence) }, doc! { "$setOnInsert": insert })
 }
 
 fn forget(generation: Generation, stream: StreamId) -> Statement {
-    let all = doc! { "$gt": stream_key(generation, stream), "$lte": key(generation, stream, u64::MAX) };
+    let all = doc! { "$gt": id(&stream_key(generation, stream)), "$lte": id(&key(generation, stream, u64::MAX)) };
     let gone = doc! { "title": Bson::Null, "text": Bson::Null, "forgotten": true };
     Statement::update_many(doc! { "_id": all, "forgotten": false }, doc! { "$set": gone })
 }
@@ -95,8 +94,8 @@ pub(super) async fn newest(
     before: Option<u64>,
     limit: usize,
 ) -> Result<Vec<VersionRow>, StoreError> {
-    let before = key(generation, stream, before.unwrap_or(u64::MAX));
-    let filter = doc! { "_id": { "$gt": stream_key(generation, stream), "$lt": before }, "forgotten": false };
+    let before = id(&key(generation, stream, before.unwrap_or(u64::MAX)));
+    let filter = doc! { "_id": { "$gt": id(&stream_key(generation, stream)), "$lt": before }, "forgotten": false };
     let found: Vec<StoredVersion> = store.page(VERSIONS, filter, doc! { "_id": -1 }, limit).await?;
     Ok(found.into_iter().map(VersionRow::from).collect())
 }
