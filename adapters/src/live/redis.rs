@@ -12,11 +12,11 @@
 //!   waits for an answer on that connection, too: by then whatever was published before has arrived, and is not theirs.
 //! - A lost connection is noticed by its end or, if it is only half open, by a ping that is not answered. It is opened again
 //!   (with growing, jittered pauses), and all channels are subscribed to again. With the confirmation of its channel, and
-//!   before any message that came after it, each listener gets [`Delivery::Lost`]: what it re-reads then holds what was
+//!   before any message that came after it, each listener gets [`Lost`](super::Delivery::Lost): what it re-reads then holds what was
 //!   published while nobody listened, and nothing newer was given out before.
 //! - A confirmation is handled where the connection is read, in order with the messages, and so is everything else;
 //!   nothing there waits for a listener.
-//! - A message that cannot be read (a newer version's) is delivered as [`Delivery::Lost`], too.
+//! - A message that cannot be read (a newer version's) is delivered as [`Lost`](super::Delivery::Lost), too.
 //!
 //! Publishing without a connection fails at once, and an answer that does not come in time fails: both as
 //! [`StoreError::Unavailable`], and whoever publishes must try again, or the invariant is theirs to keep. A message that is

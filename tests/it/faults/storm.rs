@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use harness::{Answer, Client, Person, Server, Setup, Tokens, eventually, random, walk};
+use harness::{Answer, Client, Person, Server, Setup, Stores, Tokens, eventually, random, walk};
 use http::Method;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
