@@ -1,7 +1,7 @@
 //! HTTP as a program that uses the server speaks it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -14,7 +14,8 @@ use crate::document::Document;
 pub struct Client {
     http: reqwest::Client,
     places: Arc<Places>,
-    bearer: Option<String>,
+    /// Shared by all clones: who logs in again does so for all of them.
+    bearer: Option<Arc<Mutex<String>>>,
 }
 
 /// Where a system serves what. Where several processes do the same, requests go to them in turn, as through a balancer
@@ -84,7 +85,14 @@ impl Client {
     /// The same with an access token.
     #[must_use]
     pub fn bearer(&self, token: &str) -> Self {
-        Self { bearer: Some(token.to_owned()), ..self.clone() }
+        Self { bearer: Some(Arc::new(Mutex::new(token.to_owned()))), ..self.clone() }
+    }
+
+    /// Has this client, and all its clones, go on with another token.
+    pub(crate) fn renew(&self, token: &str) {
+        if let Some(bearer) = &self.bearer {
+            token.clone_into(&mut bearer.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     /// The server's address; of several, the first that is asked.
@@ -110,7 +118,7 @@ impl Client {
         let base = places.get(turn % places.len().max(1)).unwrap_or_else(|| panic!("nobody serves {method} {path}"));
         let request = self.http.request(method, format!("{base}{path}"));
         match &self.bearer {
-            Some(token) => request.bearer_auth(token),
+            Some(token) => request.bearer_auth(token.lock().unwrap_or_else(PoisonError::into_inner)),
             None => request,
         }
     }

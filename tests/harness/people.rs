@@ -83,6 +83,20 @@ impl Person {
         }
     }
 
+    /// Logs in again, so that whoever speaks as this person goes on: an access token lasts a quarter of an hour.
+    pub async fn log_in_again(&self) {
+        let session = json!({ "username": self.username, "password": PASSWORD });
+        let token = eventually("a new session", async || {
+            match Client::try_send(self.client.request(Method::POST, "/v1/sessions").json(&session)).await {
+                Ok(answer) if answer.status == 201 => Ok(answer.text("access_token")),
+                Ok(answer) => Err(answer.shown()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await;
+        self.client.renew(&token);
+    }
+
     /// Publishes a public post.
     pub async fn publish(&self, markdown: &str, tokens: &mut Tokens) -> Post {
         self.publish_to("public", markdown, tokens).await

@@ -134,6 +134,10 @@ pub(crate) async fn work(
                         }
                         // Somebody is at it: what had no answer yet may still be under way.
                         Ok(answer) if answer.status == 409 && answer.problem().code == "conflict" => answer.shown(),
+                        Ok(answer) if answer.status == 401 => {
+                            town.people[command.0].log_in_again().await;
+                            answer.shown()
+                        }
                         Ok(answer) => return Ok(answer),
                         Err(error) => error.to_string(),
                     };
@@ -160,6 +164,10 @@ pub(crate) async fn every_effect_is_there_once(
     town: &Town,
     given: &HashMap<Command, Given>,
 ) {
+    // The work may have taken longer than a session lasts.
+    for person in &town.people {
+        person.log_in_again().await;
+    }
     let people = town.people.len();
     let wished = |of: fn(&Wish) -> bool| given.keys().filter(|(_, wish)| of(wish)).count();
     let logged = async |kind: &str| {

@@ -76,10 +76,13 @@ async fn those_of_every_role_die_and_stand_still_and_nothing_is_lost_or_doubled(
     cluster.start_again("projectors-1").await;
 
     until(2).await;
-    // Not dead, only deaf: it wakes up in the middle of what it did, and the other has done it since.
-    cluster.pause("projectors-2");
-    until_all_partitions_move(&cluster).await;
-    cluster.resume("projectors-2");
+    // Not dead, only deaf: it wakes up in the middle of what it did, and the other has done it since. In a file it could
+    // be in the middle of a write, and keep the others out until it wakes.
+    if Stores::of_this_run() == Stores::Cluster {
+        cluster.pause("projectors-2");
+        until_all_partitions_move(&cluster).await;
+        cluster.resume("projectors-2");
+    }
 
     until(3).await;
     cluster.kill("command-api-1").await;
