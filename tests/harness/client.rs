@@ -103,11 +103,6 @@ impl Client {
         self.places.queries.first().expect("somebody is asked")
     }
 
-    /// How many servers answer to such a request.
-    pub(crate) fn places(&self, method: &Method, path: &str) -> usize {
-        self.places.of(method, path).len()
-    }
-
     /// A request to be filled in; the token is in it already. Where several answer to it, to the next of them.
     ///
     /// # Panics

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::{Answer, Client};
 use crate::condition::PATIENCE;
+use crate::condition::eventually;
 use crate::document::Document;
 
 /// An event of a stream.
@@ -113,18 +114,15 @@ impl Watching {
     /// From whoever serves streams and answers.
     async fn connect(&self) -> reqwest::Response {
         let last_id = self.last_id();
-        let mut failure = None;
-        for _ in 0..self.client.places(&Method::GET, &self.path) {
+        // Others ask, too, so one's turn may come to the same dead one twice.
+        eventually("somebody answers", async || {
             let mut request = self.client.request(Method::GET, &self.path).header("accept", "text/event-stream");
             if let Some(id) = &last_id {
                 request = request.header("last-event-id", id);
             }
-            match request.send().await {
-                Ok(response) => return response,
-                Err(error) => failure = Some(error),
-            }
-        }
-        panic!("nobody answers: {failure:?}")
+            request.send().await.map_err(|error| error.to_string())
+        })
+        .await
     }
 
     /// Breaks the connection, as a lost network does.
