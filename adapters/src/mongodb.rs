@@ -28,7 +28,7 @@ pub(crate) use schema::Schema;
 /// How long a call waits for a server that can answer it.
 const SELECTION: Duration = Duration::from_secs(5);
 /// The server's code for a key that is there already.
-const DUPLICATE_KEY: i32 = 11000;
+pub(crate) const DUPLICATE_KEY: i32 = 11000;
 /// The server's codes for somebody who may not do this, or is not who they say.
 const FORBIDDEN: [i32; 2] = [13, 18];
 /// Statements of one command. The server takes a hundred thousand, and 48 MB.

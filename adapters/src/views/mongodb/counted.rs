@@ -34,9 +34,10 @@ use serde::Deserialize;
 
 use super::profiles::{ProfileKey, StoredFollow, follow_key, profile_key};
 use super::schema::{FOLLOWS, PROFILE_POSTS, PROFILES};
-use super::store::{Statement, Store, any_of, number, uuid};
+use super::store::{Statement, Store, any_of, uuid};
 use crate::StoreError;
 use crate::checkpoints::{Generation, Owner};
+use crate::mongodb::int;
 use crate::views::{FollowRow, ProfileChange, ProfileNames};
 
 /// Changes that go through the steps together: a profile must have room for all their entries.
@@ -73,7 +74,7 @@ struct Entry {
 impl Entry {
     fn document(&self) -> Document {
         let Self { number: counted, other, sequence, holds } = *self;
-        doc! { "number": counted.name(), "other": other, "sequence": number(sequence), "holds": holds }
+        doc! { "number": counted.name(), "other": other, "sequence": int(sequence), "holds": holds }
     }
 }
 
@@ -164,7 +165,7 @@ impl Fence {
         // A topic's name has a point, and to the server that is a way into a document.
         let topic = owner.partition.topic.name().replace('.', "-");
         let field = format!("fence.{topic}-{}", owner.partition.number);
-        Self { field, epoch: number(owner.epoch.0), call: rand::random() }
+        Self { field, epoch: int(owner.epoch.0), call: rand::random() }
     }
 
     /// Raises the fence of a profile, which is made if it is not there.
@@ -316,7 +317,7 @@ impl Call<'_> {
             .names
             .iter()
             .map(|(user, (names, sequence))| {
-                let sequence = number(*sequence);
+                let sequence = int(*sequence);
                 let query = doc! { "key": profile_key(self.generation, *user), "sequence": { "$lt": sequence } };
                 let names = names.map_or(Bson::Null, |names| {
                     let ProfileNames { username, display_name, bio } = names;
@@ -336,7 +337,7 @@ impl Call<'_> {
         let follows = batch.follows.iter().filter(|(key, wanted)| wanted.row.sequence > stored(key));
         let follows: Vec<Statement> = follows
             .map(|((from, to), Wanted { row, .. })| {
-                let sequence = number(row.sequence);
+                let sequence = int(row.sequence);
                 let query = doc! { "key": follow_key(self.generation, *from, *to), "sequence": { "$lt": sequence } };
                 let since = DateTime::from_millis(row.since.as_millis());
                 let set = doc! { "following": row.following, "sequence": sequence, "since": since };
@@ -349,7 +350,7 @@ impl Call<'_> {
         let posts = batch.posts.iter().filter(|(key, wanted)| wanted.row.sequence > stored(key));
         let posts: Vec<Statement> = posts
             .map(|((author, post), Wanted { row, .. })| {
-                let sequence = number(row.sequence);
+                let sequence = int(row.sequence);
                 let query = doc! { "key": post_key(self.generation, *author, *post), "sequence": { "$lt": sequence } };
                 Statement::upsert(query, doc! { "$set": { "listed": row.holds, "sequence": sequence } })
             })

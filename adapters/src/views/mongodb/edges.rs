@@ -10,9 +10,10 @@ use mongodb::bson::{Bson, Document, Uuid, doc};
 use serde::Deserialize;
 
 use super::schema::{EDGES, HOT, STAMPS};
-use super::store::{Statement, Store, any_of, number, rounds, uuid};
+use super::store::{Statement, Store, any_of, rounds, uuid};
 use crate::StoreError;
 use crate::checkpoints::Generation;
+use crate::mongodb::int;
 use crate::views::{Edge, EdgeChange, EdgeField, EdgeList, RelationView};
 
 /// Hot authors that are looked at in one query; they are few.
@@ -81,7 +82,7 @@ pub(super) async fn write(store: &Store, generation: Generation, changes: &[Edge
 }
 
 fn write_one(generation: Generation, change: &EdgeChange) -> Statement {
-    let sequence = number(change.sequence);
+    let sequence = int(change.sequence);
     let (part, holds) = match change.what {
         EdgeField::Following(holds) => (Part::Following, holds),
         EdgeField::Blocking(holds) => (Part::Blocking, holds),

@@ -23,9 +23,10 @@ use mongodb::bson::{Bson, DateTime, Document, Uuid, doc};
 use serde::Deserialize;
 
 use super::schema::{COMMENTS, POSTS, REACTIONS};
-use super::store::{Statement, Store, any_of, number, rounds, uuid};
+use super::store::{Statement, Store, any_of, rounds, uuid};
 use crate::StoreError;
 use crate::checkpoints::Generation;
+use crate::mongodb::int;
 use crate::views::{CommentRow, Engagement, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow};
 
 #[derive(Deserialize)]
@@ -219,10 +220,10 @@ fn write_count(generation: Generation, update: &EngagementUpdate) -> Statement {
     let row = &update.row;
     let query = doc! { "key": post_key(generation, update.post), "position": update.expected_position };
     let set = doc! {
-        "likes": number(row.likes),
-        "comments": number(row.comments),
+        "likes": int(row.likes),
+        "comments": int(row.comments),
         "position": row.position,
-        "sequence": number(row.sequence),
+        "sequence": int(row.sequence),
         "changed": row.changed,
         "deleted": row.deleted,
     };
@@ -233,7 +234,7 @@ fn write_count(generation: Generation, update: &EngagementUpdate) -> Statement {
 }
 
 fn write_comment(generation: Generation, row: &CommentRow) -> Statement {
-    let sequence = number(row.sequence);
+    let sequence = int(row.sequence);
     let query = doc! {
         "key": comment_key(generation, row.post, row.comment),
         "sequence": { "$lt": sequence },
@@ -252,7 +253,7 @@ fn write_comment(generation: Generation, row: &CommentRow) -> Statement {
 }
 
 fn write_reaction(generation: Generation, row: &ReactionRow) -> Statement {
-    let sequence = number(row.sequence);
+    let sequence = int(row.sequence);
     let query = doc! {
         "key": reaction_key(generation, row.post, row.user),
         "sequence": { "$lt": sequence },

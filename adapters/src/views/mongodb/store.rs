@@ -14,14 +14,12 @@ use serde::de::DeserializeOwned;
 
 use crate::StoreError;
 use crate::checkpoints::Generation;
-use crate::mongodb::failed;
+use crate::mongodb::{DUPLICATE_KEY, failed, read};
 
 /// Statements in one command.
 const STATEMENTS: usize = 1_000;
 /// Bytes of statements in one command: a message may have 48 MB.
 const BYTES: usize = 8 << 20;
-/// The server's code for a key that is there already.
-const DUPLICATE_KEY: i32 = 11000;
 
 /// The database, as this adapter uses it.
 #[derive(Clone)]
@@ -185,7 +183,7 @@ impl Store {
         let documents = self.database.collection::<RawDocumentBuf>(collection);
         let found = documents.find(filter).batch_size(batch(at_most)).await.map_err(failed)?;
         let found: Vec<RawDocumentBuf> = found.try_collect().await.map_err(failed)?;
-        found.iter().map(|document| decode(document)).collect()
+        found.iter().map(read).collect()
     }
 
     /// The first `limit` documents that can be read. A damaged one drops out and the page is filled from further on
@@ -209,7 +207,7 @@ impl Store {
             let find = find.limit(i64::try_from(wanted).unwrap_or(i64::MAX)).batch_size(batch(wanted));
             let found: Vec<RawDocumentBuf> = find.await.map_err(failed)?.try_collect().await.map_err(failed)?;
             let readable = found.iter().filter_map(|document| {
-                decode(document)
+                read(document)
                     .inspect_err(|error| tracing::error!(%error, collection, "a damaged row is passed over"))
                     .ok()
             });
@@ -262,10 +260,6 @@ fn batch(rows: usize) -> u32 {
     u32::try_from(rows).unwrap_or(MOST).saturating_add(1).min(MOST)
 }
 
-fn decode<T: DeserializeOwned>(document: &RawDocumentBuf) -> Result<T, StoreError> {
-    bson::deserialize_from_slice(document.as_bytes()).map_err(damaged)
-}
-
 pub(super) fn damaged(error: impl std::fmt::Display) -> StoreError {
     StoreError::Damaged(error.to_string())
 }
@@ -295,12 +289,6 @@ pub(super) fn any_of(keys: Vec<Document>) -> Document {
 /// An id as it is stored: the same sixteen bytes, in an order that is the id's.
 pub(super) fn uuid(bytes: &[u8; 16]) -> Uuid {
     Uuid::from_bytes(*bytes)
-}
-
-/// A number that is never negative, for a store whose whole numbers have a sign. None that is counted comes near the
-/// end.
-pub(super) fn number(unsigned: u64) -> i64 {
-    i64::try_from(unsigned).unwrap_or(i64::MAX)
 }
 
 /// Splits changes into rounds that follow each other, each with one change at most of a thing.

@@ -13,9 +13,10 @@ use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde::Deserialize;
 
 use super::schema::VERSIONS;
-use super::store::{Statement, Store, id, number};
+use super::store::{Statement, Store, id};
 use crate::StoreError;
 use crate::checkpoints::Generation;
+use crate::mongodb::int;
 use crate::views::{EngagementUpdate, VersionRow};
 
 #[derive(Deserialize)]
@@ -47,7 +48,7 @@ fn stream_key(Generation(generation): Generation, stream: StreamId) -> Document 
 
 fn key(generation: Generation, stream: StreamId, sequence: u64) -> Document {
     let mut key = stream_key(generation, stream);
-    key.insert("sequence", number(sequence));
+    key.insert("sequence", int(sequence));
     key
 }
 
