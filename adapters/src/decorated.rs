@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::StoreError;
 use crate::checkpoints::{
-    Build, Checkpoints, Dropped, Generation, LaneOrder, Orders, Outcome, Owner, OwnerEpoch, ParkedLane, Partition,
+    Build, Checkpoints, Dropped, Epoch, Generation, LaneOrder, Orders, Outcome, Owner, OwnerEpoch, ParkedLane, Partition,
     Progress, RequestId, Taken, WorkerState,
 };
 use crate::content::{
@@ -21,7 +21,7 @@ use crate::event_log::{EventLog, Logged, Membership, Record};
 use crate::live::{Channel, Live, Message, Subscription};
 use crate::timelines::{AuthorEntry, Entry, Home, Span, Timelines};
 use crate::views::{
-    CommentRow, Edge, EdgeChange, EdgeList, Engagement, EngagementLookup, EngagementRows, EngagementUpdate, FollowList,
+    CommentRow, Counts, Edge, EdgeChange, EdgeList, EngagementLookup, EngagementRows, EngagementUpdate, FollowList,
     FollowRow, PostRow, ProfileChange, ProfileRow, ReactionRow, RelationView, VersionRow, Views,
 };
 
@@ -117,7 +117,8 @@ decorated! {
     Views {} {
         engagement_rows(generation: Generation, lookups: &[EngagementLookup]) -> Vec<EngagementRows>, StoreError;
         write_engagement(generation: Generation, updates: Vec<EngagementUpdate>) -> (), StoreError;
-        engagement(generation: Generation, viewer: Option<UserId>, posts: &[PostId]) -> Vec<Engagement>, StoreError;
+        counts(generation: Generation, posts: &[PostId]) -> Vec<Counts>, StoreError;
+        liked(generation: Generation, user: UserId, posts: &[PostId]) -> Vec<bool>, StoreError;
         post_row(generation: Generation, post: PostId) -> PostRow, StoreError;
         comments(generation: Generation, post: PostId, before: Option<CommentId>, limit: usize) -> Vec<CommentRow>, StoreError;
         comments_changed(generation: Generation, post: PostId, after: i64, limit: usize) -> Vec<CommentRow>, StoreError;
@@ -187,6 +188,7 @@ decorated! {
         note_drains(build: Build, epoch: OwnerEpoch, partition: Partition, lane: &Lane, unfinished: u32, reason: Option<&str>) -> (), StoreError;
         drop_parked(build: Build, epoch: OwnerEpoch, partition: Partition, lane: &Lane, up_to: i64, at: Timestamp) -> bool, StoreError;
         dropped(build: Build, limit: usize) -> Vec<Dropped>, StoreError;
+        raise(epoch: Epoch) -> (), StoreError;
         set_paused(projection: &str, paused: bool, at: Timestamp) -> bool, StoreError;
         request(build: Build, partition: Partition, lane: &Lane, order: LaneOrder, at: Timestamp) -> Option<RequestId>, StoreError;
         begin_request(build: Build, epoch: OwnerEpoch, partition: Partition, request: RequestId) -> bool, StoreError;

@@ -132,11 +132,11 @@ pub(crate) async fn expect_fitting(config: &Config, codec: &Codec) -> Result<(),
 
 /// Every projection.
 pub(crate) fn projections(config: &Config, stores: &Stores) -> Vec<Arc<dyn Projection>> {
-    let Stores { views, timelines, live, .. } = stores.clone();
+    let Stores { views, timelines, live, checkpoints, .. } = stores.clone();
     let limits = config.timeline_limits();
     vec![
-        Arc::new(Timelines::new(Arc::clone(&views), timelines, Arc::clone(&live), limits)),
-        Arc::new(Engagement::new(Arc::clone(&views), live)),
+        Arc::new(Timelines::new(Arc::clone(&views), timelines, Arc::clone(&live), Arc::clone(&checkpoints), limits)),
+        Arc::new(Engagement::new(Arc::clone(&views), live, checkpoints)),
         Arc::new(Profiles::new(views)),
     ]
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use adapters::checkpoints::{ENGAGEMENT, Owner};
+use adapters::checkpoints::{Checkpoints, ENGAGEMENT, Owner};
 use adapters::live::{Channel, Live, Message, News};
 use adapters::views::{
     CommentRow, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow, VersionRow, Views,
@@ -17,22 +17,27 @@ use adapters::views::{
 use async_trait::async_trait;
 use domain::stream::BEFORE_FIRST;
 use domain::{CommentId, Envelope, Event, PostId, StreamId, Topic, UserId, comment, post, reaction};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::projection::{ApplyError, Projection, Recorded};
+use crate::telling::Teller;
+
+/// Posts whose streams are told at a time.
+const TOLD_AT_ONCE: usize = 32;
 
 /// The projection.
 pub struct Engagement {
     views: Arc<dyn Views>,
-    live: Arc<dyn Live>,
+    teller: Teller,
 }
 
 impl Engagement {
     /// The projection's name.
     pub const NAME: &str = ENGAGEMENT;
 
-    /// A projection that writes `views` and tells `live`.
-    pub fn new(views: Arc<dyn Views>, live: Arc<dyn Live>) -> Self {
-        Self { views, live }
+    /// A projection that writes `views` and tells `live`, or `checkpoints` that it could not.
+    pub fn new(views: Arc<dyn Views>, live: Arc<dyn Live>, checkpoints: Arc<dyn Checkpoints>) -> Self {
+        Self { views, teller: Teller::new(live, checkpoints) }
     }
 }
 
@@ -69,12 +74,14 @@ impl Projection for Engagement {
         }
 
         self.views.write_engagement(generation, updates).await?;
-        for (post, news) in messages {
-            if !news.is_empty() {
-                self.live.publish(Channel::Post(post), news).await?;
-            }
-        }
-        Ok(())
+        let telling = self.teller.begin();
+        messages.retain(|(_, news)| !news.is_empty());
+        stream::iter(messages)
+            .map(|(post, news)| telling.tell(Channel::Post(post), news))
+            .buffer_unordered(TOLD_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        Ok(telling.settle().await?)
     }
 }
 

@@ -8,6 +8,8 @@ pub mod projection;
 pub mod runtime;
 pub mod timelines;
 
+mod telling;
+
 pub use engagement::Engagement;
 pub use profiles::Profiles;
 pub use projection::{ApplyError, Projection, Recorded};

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use adapters::StoreError;
-use adapters::checkpoints::{Generation, Owner, TIMELINES};
+use adapters::checkpoints::{Checkpoints, Generation, Owner, TIMELINES};
 use adapters::live::{Channel, Live, Message, News};
 use adapters::timelines::{AuthorEntry, Entry, Order, Span, Timelines as Port};
 use adapters::views::{EdgeChange, EdgeField, Views};
@@ -25,6 +25,7 @@ use domain::{Event, PostId, Topic, UserId, post, relation};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::projection::{ApplyError, Projection, Recorded};
+use crate::telling::{Teller, Telling};
 
 /// Followers read, and homes written, at a time.
 const PAGE: usize = 1000;
@@ -54,7 +55,7 @@ impl Default for Limits {
 pub struct Timelines {
     views: Arc<dyn Views>,
     timelines: Arc<dyn Port>,
-    live: Arc<dyn Live>,
+    teller: Teller,
     limits: Limits,
 }
 
@@ -80,17 +81,29 @@ impl Timelines {
     pub const NAME: &str = TIMELINES;
 
     /// A projection that writes edges to `views` and posts to `timelines`, and tells `live` of new posts and of changed
-    /// relations.
-    pub fn new(views: Arc<dyn Views>, timelines: Arc<dyn Port>, live: Arc<dyn Live>, limits: Limits) -> Self {
-        Self { views, timelines, live, limits }
+    /// relations, or `checkpoints` that it could not.
+    pub fn new(
+        views: Arc<dyn Views>,
+        timelines: Arc<dyn Port>,
+        live: Arc<dyn Live>,
+        checkpoints: Arc<dyn Checkpoints>,
+        limits: Limits,
+    ) -> Self {
+        Self { views, timelines, teller: Teller::new(live, checkpoints), limits }
     }
 
     /// Puts a post into its author's home and, unless the author is hot, into every follower's.
-    async fn fan_out(&self, generation: Generation, entry: Entry, is_hot: bool) -> Result<(), StoreError> {
+    async fn fan_out(
+        &self,
+        generation: Generation,
+        entry: Entry,
+        is_hot: bool,
+        telling: &Telling<'_>,
+    ) -> Result<(), StoreError> {
         // One's own home has one's own posts whoever else reads them: nobody merges their own timeline above the mark.
-        self.write_homes(generation, &[entry.author], entry).await?;
+        self.write_homes(generation, &[entry.author], entry, telling).await?;
         if is_hot {
-            return self.tell(vec![Channel::Author(entry.author)], entry).await;
+            return tell(vec![Channel::Author(entry.author)], entry, telling).await;
         }
         let mut reached = 0;
         let mut after = None;
@@ -101,16 +114,22 @@ impl Timelines {
             if reached > self.limits.hot_author_followers {
                 // T4: the flag comes before the first follower who is left out.
                 self.views.mark_hot(generation, &[entry.author]).await?;
-                return self.tell(vec![Channel::Author(entry.author)], entry).await;
+                return tell(vec![Channel::Author(entry.author)], entry, telling).await;
             }
-            self.write_homes(generation, &followers, entry).await?;
+            self.write_homes(generation, &followers, entry, telling).await?;
             if followers.len() < PAGE {
                 return Ok(());
             }
         }
     }
 
-    async fn write_homes(&self, generation: Generation, owners: &[UserId], entry: Entry) -> Result<(), StoreError> {
+    async fn write_homes(
+        &self,
+        generation: Generation,
+        owners: &[UserId],
+        entry: Entry,
+        telling: &Telling<'_>,
+    ) -> Result<(), StoreError> {
         if owners.is_empty() {
             return Ok(());
         }
@@ -119,7 +138,7 @@ impl Timelines {
             // Newer posts have filled these homes already. Streams look above the mark, and would never find this one.
             self.views.renew_stamps(generation, &without).await?;
         }
-        self.tell(owners.iter().copied().map(Channel::Home).collect(), entry).await?;
+        tell(owners.iter().copied().map(Channel::Home).collect(), entry, telling).await?;
         for owner in owners.iter().filter(|owner| self.is_sampled(**owner, entry.post)) {
             self.trim(generation, *owner).await?;
         }
@@ -167,22 +186,14 @@ impl Timelines {
         Ok(self.views.hot(generation, &authors).await?.into_iter().collect())
     }
 
-    async fn tell(&self, channels: Vec<Channel>, entry: Entry) -> Result<(), StoreError> {
-        if !is_news(&entry) {
-            return Ok(());
-        }
-        let Entry { post, author, offset, .. } = entry;
-        let message = Message { position: offset, news: News::NewPost { post, author } };
-        self.live.publish_to_each(channels, message).await
-    }
+}
 
-    async fn announce(&self, related: &[(UserId, i64)]) -> Result<(), StoreError> {
-        for (person, position) in related {
-            let message = Message { position: *position, news: News::RelationChanged };
-            self.live.publish(Channel::Viewer(*person), vec![message]).await?;
-        }
-        Ok(())
+async fn tell(channels: Vec<Channel>, entry: Entry, telling: &Telling<'_>) -> Result<(), StoreError> {
+    if !is_news(&entry) {
+        return Ok(());
     }
+    let Entry { post, author, offset, .. } = entry;
+    telling.tell_each(channels, Message { position: offset, news: News::NewPost { post, author } }).await
 }
 
 #[async_trait]
@@ -202,6 +213,7 @@ impl Projection for Timelines {
     async fn apply(&self, owner: Owner, events: &[Recorded]) -> Result<(), ApplyError> {
         let generation = owner.generation;
         let work = Work::of(events);
+        let telling = self.teller.begin();
 
         // First what others read before they act, edges and authors' timelines; see the module's first lines.
         if !work.edges.is_empty() {
@@ -214,7 +226,7 @@ impl Projection for Timelines {
         let hot = self.hot(generation, &work).await?;
         let Work { published, mut followed, mut changed, related, .. } = work;
         stream::iter(published)
-            .map(|entry| self.fan_out(generation, entry, hot.contains(&entry.author)))
+            .map(|entry| self.fan_out(generation, entry, hot.contains(&entry.author), &telling))
             .buffer_unordered(CONCURRENCY)
             .try_collect::<()>()
             .await?;
@@ -232,8 +244,11 @@ impl Projection for Timelines {
             changed.dedup();
             self.views.renew_stamps(generation, &changed).await?;
         }
-        self.announce(&related).await?;
-        Ok(())
+        for (person, position) in related {
+            let message = Message { position, news: News::RelationChanged };
+            telling.tell(Channel::Viewer(person), vec![message]).await?;
+        }
+        Ok(telling.settle().await?)
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use adapters::StoreError;
 use adapters::checkpoints::TIMELINES;
 use adapters::http::cursor::Cursors;
+use adapters::live::{Live, LossAware};
 use bytes::Bytes;
 use domain::{PostId, UserId};
 use futures::Stream;
@@ -51,12 +52,14 @@ pub(crate) struct Streams {
 impl Streams {
     /// Over these stores, at most `limit` at a time, until `shutdown`.
     pub(crate) fn new(ports: &Ports, cursors: Cursors, limit: usize, shutdown: CancellationToken) -> Self {
+        let live: Arc<dyn Live> = Arc::new(LossAware::new(ports.live.clone(), ports.checkpoints.progress()));
+        let ports = Ports { live: live.clone(), ..ports.clone() };
         Self {
-            ports: ports.clone(),
-            feed: Feed::of(ports),
+            feed: Feed::of(&ports),
             cursors,
-            hub: Arc::new(Hub::new(ports.content.clone(), ports.live.clone(), shutdown.clone())),
-            hot: Arc::new(HotAuthors::new(ports.live.clone(), shutdown.clone())),
+            hub: Arc::new(Hub::new(ports.content.clone(), live.clone(), shutdown.clone())),
+            hot: Arc::new(HotAuthors::new(live, shutdown.clone())),
+            ports,
             shutdown,
             drains: OnceLock::new(),
             places: Arc::new(Semaphore::new(limit)),

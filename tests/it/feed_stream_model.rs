@@ -301,8 +301,9 @@ impl World {
 
     async fn start(&mut self) {
         let Ports { event_log, views, timelines, checkpoints, live, .. } = self.ports.clone();
+        let timelines: Arc<dyn Projection> =
+            Arc::new(Timelines::new(views, timelines, live, Arc::clone(&checkpoints), LIMITS));
         let ports = RuntimePorts { event_log, checkpoints, codec: Arc::clone(&self.codec) };
-        let timelines: Arc<dyn Projection> = Arc::new(Timelines::new(views, timelines, live, LIMITS));
         let (first_pause, longest_pause) = (Duration::from_millis(1), Duration::from_millis(2));
         let settings = Settings { batch: 6, parallelism: 3, first_pause, longest_pause, ..Settings::default() };
         self.runtime = Some(Runtime::start(ports, vec![timelines], settings).await.expect("starts"));

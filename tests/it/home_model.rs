@@ -165,8 +165,9 @@ impl World {
             codec: Arc::clone(&self.codec),
         };
         let live = Arc::new(BroadcastLive::new(16));
+        let (views, timelines) = (Arc::clone(&self.views), Arc::clone(&self.timelines));
         let timelines: Arc<dyn Projection> =
-            Arc::new(Timelines::new(Arc::clone(&self.views), Arc::clone(&self.timelines), live, LIMITS));
+            Arc::new(Timelines::new(views, timelines, live, Arc::clone(&self.checkpoints), LIMITS));
         let settings = Settings {
             batch: 4,
             parallelism: 3,

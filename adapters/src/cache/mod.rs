@@ -14,15 +14,16 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use domain::{CommentId, LogId, PostId};
+use domain::{LogId, PostId};
 
 use crate::StoreError;
 use crate::checkpoints::Generation;
 
 pub mod cell;
+mod stored;
 
 pub use cell::{Comments, Item, Token, Value};
+pub use stored::{Shown, load_previews};
 
 /// Where keys live: what is cached in one space says nothing in another.
 ///

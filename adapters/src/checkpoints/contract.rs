@@ -45,6 +45,7 @@ macro_rules! stamp {
                 own_writes_show_at_once,
                 other_processes_writes_show,
                 whoever_watches_is_woken,
+                epochs_are_seen_with_the_checkpoint_at_the_latest,
                 only_what_serves_counts,
             }
         }

@@ -109,6 +109,44 @@ pub struct ParkedLane {
     pub unfinished_drains: u32,
 }
 
+/// What projections tell readers of beside the read models, and give up when they cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Epoch {
+    /// All that is cached: it is left, and filled anew in another space.
+    Cache,
+    /// Live messages: open streams read the rows again.
+    Live,
+}
+
+impl Epoch {
+    /// Its name in stored data.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Live => "live",
+        }
+    }
+}
+
+/// How often each of them was given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epochs {
+    /// See [`Epoch::Cache`].
+    pub cache: u64,
+    /// See [`Epoch::Live`].
+    pub live: u64,
+}
+
+impl Epochs {
+    /// The number of one of them.
+    pub const fn of(&mut self, epoch: Epoch) -> &mut u64 {
+        match epoch {
+            Epoch::Cache => &mut self.cache,
+            Epoch::Live => &mut self.live,
+        }
+    }
+}
+
 /// How far every projection is, as far as this process knows: one shared watch, not a read per request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -119,6 +157,9 @@ pub struct Progress {
     /// How often events have left a parked lane's queue, by projection: so often did effects come later than the
     /// positions say.
     pub drains: HashMap<String, u64>,
+    /// Never older than the positions beside them: an epoch is raised before the checkpoint passes what could not be
+    /// told, and whoever sees the checkpoint sees the epoch, too (W7).
+    pub epochs: Epochs,
 }
 
 impl Progress {
@@ -328,6 +369,10 @@ pub trait Checkpoints: Send + Sync + 'static {
 
     /// What came of a request; `None` while nothing has.
     async fn outcome(&self, request: RequestId) -> Result<Option<Outcome>, StoreError>;
+
+    /// Gives up what is cached, or live messages, in all processes; counts on. To be called *before* [`Self::save`] of
+    /// what could not be told of.
+    async fn raise(&self, epoch: Epoch) -> Result<(), StoreError>;
 
     /// What operators want, kept up to date as [`Self::progress`] is.
     fn orders(&self) -> watch::Receiver<Orders>;

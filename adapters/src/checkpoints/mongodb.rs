@@ -34,7 +34,7 @@ use mongodb::{Collection, Database, IndexModel};
 use tokio::sync::watch;
 
 use super::{
-    Build, Checkpoints, Dropped, Generation, LaneOrder, Orders, Outcome, OwnerEpoch, ParkedLane, Partition, Progress,
+    Build, Checkpoints, Dropped, Epoch, Generation, LaneOrder, Orders, Outcome, OwnerEpoch, ParkedLane, Partition, Progress,
     RequestId, Taken, WorkerState,
 };
 use crate::StoreError;
@@ -320,6 +320,12 @@ impl Checkpoints for MongoCheckpoints {
 
     async fn outcome(&self, request: RequestId) -> Result<Option<Outcome>, StoreError> {
         self.store.outcome(request).await
+    }
+
+    async fn raise(&self, epoch: Epoch) -> Result<(), StoreError> {
+        let epochs = self.store.raise(epoch).await?;
+        self.known.note_epochs(epochs);
+        Ok(())
     }
 
     fn orders(&self) -> watch::Receiver<Orders> {

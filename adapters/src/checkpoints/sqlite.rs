@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::{
-    Build, Checkpoints, Dropped, Generation, LaneOrder, Orders, Outcome, OwnerEpoch, ParkedLane, Partition, Progress,
+    Build, Checkpoints, Dropped, Epoch, Generation, LaneOrder, Orders, Outcome, OwnerEpoch, ParkedLane, Partition, Progress,
     RequestId, Taken, WorkerState,
 };
 use crate::StoreError;
@@ -280,6 +280,12 @@ impl Checkpoints for SqliteCheckpoints {
 
     async fn outcome(&self, request: RequestId) -> Result<Option<Outcome>, StoreError> {
         self.read_models.read(|connection| operating::outcome(connection, request)).await
+    }
+
+    async fn raise(&self, epoch: Epoch) -> Result<(), StoreError> {
+        let known = Arc::clone(&self.known);
+        let raise = move |connection: &Connection| operating::raise(connection, epoch);
+        self.read_models.write_then(raise, move |number| known.note_epoch(epoch, *number)).await.map(drop)
     }
 
     fn orders(&self) -> watch::Receiver<Orders> {

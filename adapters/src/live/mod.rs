@@ -11,10 +11,12 @@ use crate::StoreError;
 mod broadcast;
 #[cfg(test)]
 mod contract;
+mod loss_aware;
 #[cfg(feature = "redis")]
 mod redis;
 
 pub use broadcast::BroadcastLive;
+pub use loss_aware::LossAware;
 #[cfg(feature = "redis")]
 pub use redis::RedisLive;
 

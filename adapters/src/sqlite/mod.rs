@@ -59,6 +59,7 @@ pub const READ_MODELS: Schema = Schema {
     migrations: &[
         include_str!("../../../schemas/sqlite/read_models.1.sql"),
         include_str!("../../../schemas/sqlite/read_models.2.sql"),
+        include_str!("../../../schemas/sqlite/read_models.3.sql"),
     ],
 };
 

@@ -152,15 +152,21 @@ pub struct EngagementUpdate {
     pub forgotten: Vec<StreamId>,
 }
 
-/// A post's numbers as a viewer sees them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Engagement {
+/// A post's counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
     /// Likes.
     pub likes: u64,
     /// Comments.
     pub comments: u64,
-    /// Whether the viewer is among the likes; false without a viewer.
-    pub liked_by_me: bool,
+    /// Offset of the newest event that they contain.
+    pub position: i64,
+}
+
+impl From<PostRow> for Counts {
+    fn from(PostRow { likes, comments, position, .. }: PostRow) -> Self {
+        Self { likes, comments, position }
+    }
 }
 
 /// What one person does about another, with the sequence of their pair's stream.
@@ -258,13 +264,11 @@ pub trait Views: Send + Sync + 'static {
     /// [`StoreError::Overtaken`] where a post's position is not the expected one.
     async fn write_engagement(&self, generation: Generation, updates: Vec<EngagementUpdate>) -> Result<(), StoreError>;
 
-    /// The numbers of many posts for a viewer, in the order asked for; zeros where there is no row.
-    async fn engagement(
-        &self,
-        generation: Generation,
-        viewer: Option<UserId>,
-        posts: &[PostId],
-    ) -> Result<Vec<Engagement>, StoreError>;
+    /// The counts of many posts, in the order asked for; none where there is no row, or an unreadable one.
+    async fn counts(&self, generation: Generation, posts: &[PostId]) -> Result<Vec<Counts>, StoreError>;
+
+    /// Whether `user` likes each of the posts, in the order asked for.
+    async fn liked(&self, generation: Generation, user: UserId, posts: &[PostId]) -> Result<Vec<bool>, StoreError>;
 
     /// A post's counts and positions; default where there is no row.
     async fn post_row(&self, generation: Generation, post: PostId) -> Result<PostRow, StoreError>;

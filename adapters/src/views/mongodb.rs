@@ -14,7 +14,7 @@ use domain::{CommentId, PostId, StreamId, Timestamp, UserId};
 use self::schema::SCHEMA;
 use self::store::Store;
 use super::{
-    CommentRow, Edge, EdgeChange, EdgeList, Engagement, EngagementLookup, EngagementRows, EngagementUpdate, FollowList,
+    CommentRow, Counts, Edge, EdgeChange, EdgeList, EngagementLookup, EngagementRows, EngagementUpdate, FollowList,
     FollowRow, PostRow, ProfileChange, ProfileRow, ReactionRow, RelationView, VersionRow, Views,
 };
 use crate::StoreError;
@@ -77,13 +77,12 @@ impl Views for MongoViews {
         engagement::write(&self.store, generation, updates).await
     }
 
-    async fn engagement(
-        &self,
-        generation: Generation,
-        viewer: Option<UserId>,
-        posts: &[PostId],
-    ) -> Result<Vec<Engagement>, StoreError> {
-        engagement::numbers(&self.store, generation, viewer, posts).await
+    async fn counts(&self, generation: Generation, posts: &[PostId]) -> Result<Vec<Counts>, StoreError> {
+        engagement::counts(&self.store, generation, posts).await
+    }
+
+    async fn liked(&self, generation: Generation, user: UserId, posts: &[PostId]) -> Result<Vec<bool>, StoreError> {
+        engagement::liked(&self.store, generation, user, posts).await
     }
 
     async fn post_row(&self, generation: Generation, post: PostId) -> Result<PostRow, StoreError> {

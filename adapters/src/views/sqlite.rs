@@ -8,7 +8,7 @@ use domain::text::Username;
 use domain::{CommentId, PostId, StreamId, Timestamp, UserId};
 
 use super::{
-    CommentRow, Edge, EdgeChange, EdgeList, Engagement, EngagementLookup, EngagementRows, EngagementUpdate, FollowList,
+    CommentRow, Counts, Edge, EdgeChange, EdgeList, EngagementLookup, EngagementRows, EngagementUpdate, FollowList,
     FollowRow, PostRow, ProfileChange, ProfileRow, ReactionRow, RelationView, VersionRow, Views,
 };
 use crate::StoreError;
@@ -47,13 +47,12 @@ impl Views for SqliteViews {
         self.db.write(move |connection| engagement::write(connection, generation, &updates)).await
     }
 
-    async fn engagement(
-        &self,
-        generation: Generation,
-        viewer: Option<UserId>,
-        posts: &[PostId],
-    ) -> Result<Vec<Engagement>, StoreError> {
-        self.db.read(|connection| engagement::numbers(connection, generation, viewer, posts)).await
+    async fn counts(&self, generation: Generation, posts: &[PostId]) -> Result<Vec<Counts>, StoreError> {
+        self.db.read(|connection| engagement::counts(connection, generation, posts)).await
+    }
+
+    async fn liked(&self, generation: Generation, user: UserId, posts: &[PostId]) -> Result<Vec<bool>, StoreError> {
+        self.db.read(|connection| engagement::liked(connection, generation, user, posts)).await
     }
 
     async fn post_row(&self, generation: Generation, post: PostId) -> Result<PostRow, StoreError> {

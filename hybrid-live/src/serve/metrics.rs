@@ -52,6 +52,11 @@ fn describe() {
     );
     describe_gauge!("hybrid_live_log_head", Unit::Count, "Offset of the newest event of a partition of the log");
     describe_gauge!("hybrid_live_streams_open", Unit::Count, "Event streams open at present");
+    describe_counter!(
+        "hybrid_live_live_lost_batches_total",
+        Unit::Count,
+        "Batches of events of which streams could not be told at once"
+    );
     describe_counter!("hybrid_live_stream_resets_total", Unit::Count, "Streams whose client was told to load afresh");
     describe_counter!("hybrid_live_projection_events_total", Unit::Count, "Events applied");
     describe_counter!(

@@ -1,5 +1,10 @@
 //! Builders that these tests share.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use adapters::checkpoints::SqliteCheckpoints;
+use adapters::sqlite::{Database, Durability, TRUTH};
 use domain::{CorrelationId, Envelope, Event, EventId, LogId, Position, StreamId, Timestamp, Topic, UserId};
 
 /// Ids that tests make of small numbers.
@@ -36,6 +41,12 @@ pub(super) fn envelope(stream: StreamId, sequence: u64, actor: UserId, event: Ev
         causation: None,
         event,
     }
+}
+
+/// Checkpoints in `models`, beside a truth of their own.
+pub(super) fn checkpoints(directory: &Path, models: &Arc<Database>) -> Arc<SqliteCheckpoints> {
+    let truth = Database::open(&directory.join("truth.db"), &TRUTH, Durability::Process).unwrap();
+    Arc::new(SqliteCheckpoints::open(Arc::clone(models), truth).unwrap())
 }
 
 /// A place in the first partition of the posts topic.

@@ -13,7 +13,7 @@ use domain::stream::BEFORE_FIRST;
 use domain::{Event, LogId, Position, PostId, StreamId, Topic, UserId, post, relation};
 use futures::FutureExt as _;
 
-use super::fixture::{envelope, id, post_position};
+use super::fixture::{checkpoints, envelope, id, post_position};
 use crate::projection::{Projection, Recorded};
 use crate::timelines::{Limits, Timelines};
 
@@ -33,10 +33,11 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let models = Database::open(&directory.path().join("models.db"), &READ_MODELS, Durability::Process).unwrap();
         let views = Arc::new(SqliteViews::new(Arc::clone(&models)));
-        let timelines = Arc::new(SqliteTimelines::new(models));
+        let timelines = Arc::new(SqliteTimelines::new(Arc::clone(&models)));
         let live = Arc::new(BroadcastLive::new(64));
+        let checkpoints = checkpoints(directory.path(), &models);
         let ports = (Arc::clone(&views) as _, Arc::clone(&timelines) as _, Arc::clone(&live) as _);
-        let projection = Timelines::new(ports.0, ports.1, ports.2, LIMITS);
+        let projection = Timelines::new(ports.0, ports.1, ports.2, checkpoints, LIMITS);
         Self { views, timelines, live, projection, _directory: directory }
     }
 

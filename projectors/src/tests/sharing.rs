@@ -159,7 +159,7 @@ async fn process(directory: &Path) -> (World, Runtime) {
     let world = World::beside(directory, PARTITIONS).await;
     let views = world.views();
     let projections: Vec<Arc<dyn Projection>> = vec![
-        Arc::new(Engagement::new(Arc::clone(&views), Arc::new(BroadcastLive::new(16)))),
+        Arc::new(Engagement::new(Arc::clone(&views), Arc::new(BroadcastLive::new(16)), world.checkpoints.clone())),
         Arc::new(Profiles::new(views)),
     ];
     let log = Arc::clone(&world.event_log) as Arc<dyn EventLog>;

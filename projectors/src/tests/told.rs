@@ -1,25 +1,90 @@
-//! Whom `timelines` tells that their relations have changed.
+//! Whom projections tell of what, and what they owe when nobody can be told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use adapters::checkpoints::Generation;
+use adapters::StoreError;
+use adapters::checkpoints::{Checkpoints as _, Epochs, Generation, SqliteCheckpoints};
+use adapters::decorated::{Around, Decorated};
 use adapters::live::{BroadcastLive, Channel, Delivery, Live, Message, News, Subscription};
 use adapters::sqlite::{Database, Durability, READ_MODELS};
 use adapters::timelines::SqliteTimelines;
-use adapters::views::SqliteViews;
+use adapters::views::{SqliteViews, Views as _};
+use async_trait::async_trait;
 use domain::relation::{self, Pair};
-use domain::{Event, LogId, Position, UserId};
+use domain::{Event, LogId, Position, PostId, StreamId, UserId, reaction};
 
-use super::fixture::{envelope, id};
-use crate::Timelines;
+use super::fixture::{checkpoints, envelope, id, post_position};
 use crate::projection::{Projection as _, Recorded};
 use crate::timelines::Limits;
+use crate::{Engagement, Timelines};
+
+/// A server of live messages that can be cut off.
+#[derive(Default)]
+struct Cable {
+    is_cut: AtomicBool,
+}
+
+#[async_trait]
+impl Around for Cable {
+    async fn before(&self, call: &'static str) -> Result<(), StoreError> {
+        match self.is_cut.load(Ordering::Relaxed) {
+            true => Err(StoreError::Unavailable(format!("{call}: cut off"))),
+            false => Ok(()),
+        }
+    }
+}
+
+struct World {
+    views: Arc<SqliteViews>,
+    timelines: Arc<SqliteTimelines>,
+    checkpoints: Arc<SqliteCheckpoints>,
+    live: Arc<Decorated<BroadcastLive>>,
+    cable: Arc<Cable>,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let models = Database::open(&directory.path().join("models.db"), &READ_MODELS, Durability::Process).unwrap();
+        let cable = Arc::new(Cable::default());
+        let live = Decorated::new(Arc::new(BroadcastLive::new(16)), Arc::clone(&cable) as Arc<dyn Around>);
+        Self {
+            views: Arc::new(SqliteViews::new(Arc::clone(&models))),
+            timelines: Arc::new(SqliteTimelines::new(Arc::clone(&models))),
+            checkpoints: checkpoints(directory.path(), &models),
+            live: Arc::new(live),
+            cable,
+            _directory: directory,
+        }
+    }
+
+    fn timelines(&self) -> Timelines {
+        let (views, timelines) = (Arc::clone(&self.views) as _, Arc::clone(&self.timelines) as _);
+        Timelines::new(views, timelines, Arc::clone(&self.live) as _, self.checkpoints.clone(), Limits::default())
+    }
+
+    fn engagement(&self) -> Engagement {
+        Engagement::new(Arc::clone(&self.views) as _, Arc::clone(&self.live) as _, self.checkpoints.clone())
+    }
+
+    fn epochs(&self) -> Epochs {
+        self.checkpoints.progress().borrow().epochs
+    }
+}
 
 fn related(offset: i64, event: relation::Event) -> Recorded {
     let (actor, sequence) = (event.pair().from, offset.unsigned_abs() + 1);
     let event = Event::from(event);
     let position = Position { log: LogId(7), topic: event.topic(), partition: 0, offset };
     Recorded { position, envelope: envelope(event.stream(), sequence, actor, event) }
+}
+
+fn liked(offset: i64, post: PostId, user: UserId) -> Recorded {
+    let event = Event::from(reaction::Event::Liked(reaction::Subject { post, user }));
+    let stream = StreamId::Reaction(post, user);
+    Recorded { position: post_position(offset), envelope: envelope(stream, 1, user, event) }
 }
 
 async fn next(subscription: &mut dyn Subscription) -> i64 {
@@ -31,12 +96,8 @@ async fn next(subscription: &mut dyn Subscription) -> i64 {
 
 #[tokio::test]
 async fn a_mute_is_told_to_the_muter_alone_and_everything_else_to_both() {
-    let directory = tempfile::tempdir().unwrap();
-    let models = Database::open(&directory.path().join("models.db"), &READ_MODELS, Durability::Process).unwrap();
-    let live = Arc::new(BroadcastLive::new(16));
-    let (views, timelines) = (SqliteViews::new(Arc::clone(&models)), SqliteTimelines::new(models));
-    let projection =
-        Timelines::new(Arc::new(views), Arc::new(timelines), Arc::clone(&live) as Arc<dyn Live>, Limits::default());
+    let world = World::new();
+    let (projection, live) = (world.timelines(), &world.live);
     let (ada, ben): (UserId, UserId) = (id(1), id(2));
     let mut to_ada = live.subscribe(Channel::Viewer(ada)).await.unwrap();
     let mut to_ben = live.subscribe(Channel::Viewer(ben)).await.unwrap();
@@ -55,4 +116,30 @@ async fn a_mute_is_told_to_the_muter_alone_and_everything_else_to_both() {
     for expected in [0, 3] {
         assert_eq!(next(&mut *to_ben).await, expected, "who is muted does not notice");
     }
+}
+
+/// L1: what cannot be told is owed, and the counts do not wait.
+#[tokio::test]
+async fn whoever_cannot_tell_goes_on_and_raises_the_epoch() {
+    let world = World::new();
+    let (engagement, timelines) = (world.engagement(), world.timelines());
+    let (one, two): (PostId, PostId) = (id(1), id(2));
+    let owner = super::owner(Generation::FIRST);
+    engagement.apply(owner, &[liked(1, one, id(1))]).await.expect("applies");
+    assert_eq!(world.epochs(), Epochs::default());
+
+    world.cable.is_cut.store(true, Ordering::Relaxed);
+    engagement.apply(owner, &[liked(2, one, id(2)), liked(3, two, id(2))]).await.expect("applies");
+    assert_eq!(world.epochs(), Epochs { cache: 0, live: 1 }, "once for a batch");
+    assert_eq!(world.views.post_row(Generation::FIRST, one).await.unwrap().likes, 2);
+    let pair = Pair { from: id(1), to: id(2) };
+    timelines.apply(owner, &[related(1, relation::Event::Followed(pair))]).await.expect("applies");
+    assert_eq!(world.epochs(), Epochs { cache: 0, live: 2 });
+
+    world.cable.is_cut.store(false, Ordering::Relaxed);
+    let mut listener = world.live.subscribe(Channel::Post(one)).await.unwrap();
+    engagement.apply(owner, &[liked(4, one, id(3))]).await.expect("applies");
+    let told = Message { position: 4, news: News::NewLike { likes: 3 } };
+    assert_eq!(listener.next().await, Some(Delivery::Message(told)));
+    assert_eq!(world.epochs(), Epochs { cache: 0, live: 2 });
 }

@@ -151,8 +151,14 @@ impl Inside {
 async fn projections(stores: &stores::Stores, codec: Arc<Codec>) -> Runtime {
     let stores::Stores { event_log, views, timelines, checkpoints, live, .. } = stores.clone();
     let all: Vec<Arc<dyn Projection>> = vec![
-        Arc::new(Timelines::new(Arc::clone(&views), timelines, Arc::clone(&live), Limits::default())),
-        Arc::new(Engagement::new(Arc::clone(&views), live)),
+        Arc::new(Timelines::new(
+            Arc::clone(&views),
+            timelines,
+            Arc::clone(&live),
+            Arc::clone(&checkpoints),
+            Limits::default(),
+        )),
+        Arc::new(Engagement::new(Arc::clone(&views), live, Arc::clone(&checkpoints))),
         Arc::new(Profiles::new(views)),
     ];
     let patient = Settings {

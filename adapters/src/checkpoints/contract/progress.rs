@@ -1,7 +1,7 @@
 //! The watch of all progress that consistency tokens wait on. W7: it never says more than what is stored.
 
 use super::{BUILD, NEXT_BUILD, OTHER_BUILD, OTHER_PLACE, PLACE, at, lane, take, until};
-use crate::checkpoints::Checkpoints;
+use crate::checkpoints::{Checkpoints, Epoch, Epochs};
 
 pub(crate) async fn own_writes_show_at_once(checkpoints: &dyn Checkpoints, _: &dyn Checkpoints) {
     let progress = checkpoints.progress();
@@ -64,6 +64,36 @@ pub(crate) async fn whoever_watches_is_woken(checkpoints: &dyn Checkpoints, _: &
         }
     };
     tokio::join!(waits, goes_on);
+}
+
+pub(crate) async fn epochs_are_seen_with_the_checkpoint_at_the_latest(
+    checkpoints: &dyn Checkpoints,
+    elsewhere: &dyn Checkpoints,
+) {
+    let mut progress = checkpoints.progress();
+    assert_eq!(progress.borrow().epochs, Epochs::default());
+    checkpoints.raise(Epoch::Live).await.unwrap();
+    assert_eq!(progress.borrow().epochs, Epochs { cache: 0, live: 1 }, "own ones show at once");
+
+    let epoch = take(elsewhere, BUILD, PLACE).await;
+    for offset in 1..=20 {
+        elsewhere.raise(Epoch::Cache).await.unwrap();
+        elsewhere.save(BUILD, epoch, at(PLACE, offset)).await.unwrap();
+    }
+    until(&mut progress, |progress| {
+        let passed = progress.offsets(BUILD.projection, PLACE.topic, PLACE.number + 1)[usize::from(PLACE.number)];
+        assert!(i64::try_from(progress.epochs.cache).unwrap() >= passed, "{progress:?}");
+        passed == 20
+    })
+    .await;
+    assert_eq!(progress.borrow().epochs, Epochs { cache: 20, live: 1 });
+    until(&mut elsewhere.progress(), |progress| progress.epochs == Epochs { cache: 20, live: 1 }).await;
+
+    let raises = (0..8).map(|_| checkpoints.raise(Epoch::Live)).chain((0..8).map(|_| elsewhere.raise(Epoch::Live)));
+    futures::future::try_join_all(raises).await.unwrap();
+    for store in [checkpoints, elsewhere] {
+        until(&mut store.progress(), |progress| progress.epochs == Epochs { cache: 20, live: 17 }).await;
+    }
 }
 
 pub(crate) async fn only_what_serves_counts(checkpoints: &dyn Checkpoints, elsewhere: &dyn Checkpoints) {

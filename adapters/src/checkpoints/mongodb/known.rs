@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::Store;
 use super::partitions::{Saved, Stored};
 use crate::StoreError;
-use crate::checkpoints::{Generation, LaneRequest, Orders, Partition, Progress, RequestId};
+use crate::checkpoints::{Epochs, Generation, LaneRequest, Orders, Partition, Progress, RequestId};
 use crate::mongodb::{failed, read};
 
 /// How long another process's progress may go unnoticed.
@@ -42,6 +42,7 @@ pub(super) struct Known {
 struct State {
     documents: HashMap<String, Document>,
     serving: HashMap<String, Generation>,
+    epochs: Epochs,
     /// Own writes noted.
     notes: u64,
     /// Own writes of orders noted.
@@ -87,8 +88,13 @@ impl State {
         self.serving(&document.projection) == document.generation
     }
 
+    fn raise(&mut self, epochs: Epochs) {
+        self.epochs.cache = self.epochs.cache.max(epochs.cache);
+        self.epochs.live = self.epochs.live.max(epochs.live);
+    }
+
     fn all(&self) -> Progress {
-        let mut progress = Progress::default();
+        let mut progress = Progress { epochs: self.epochs, ..Progress::default() };
         for document in self.documents.values().filter(|document| self.serves(document)) {
             let key = (document.projection.clone(), document.partition);
             if document.drains > 0 {
@@ -176,6 +182,14 @@ impl Known {
         self.progress.send_if_modified(|progress| state.show(&stored.id, progress));
     }
 
+    /// Takes note of epochs as they were read; they only rise.
+    pub(super) fn note_epochs(&self, epochs: Epochs) {
+        let mut state = self.state();
+        state.raise(epochs);
+        let epochs = state.epochs;
+        self.progress.send_if_modified(|progress| std::mem::replace(&mut progress.epochs, epochs) != epochs);
+    }
+
     pub(super) fn note_paused(&self, projection: String, since: Option<Timestamp>) {
         self.note_order(|orders| match since {
             Some(since) => orders.paused.insert(projection, since) != Some(since),
@@ -220,7 +234,10 @@ impl Known {
             let stored: Stored = read(found)?;
             seen.insert(stored.id.clone(), Document::of(&stored, 0)?);
         }
+        // After the partitions, so that what is shown is never older than they are.
+        let epochs = store.epochs().await?;
         let mut state = self.state();
+        state.raise(epochs);
         for (id, known) in std::mem::take(&mut state.documents) {
             let keeps = match seen.get(&id) {
                 Some(seen) if seen.born == known.born => known.version > seen.version,

@@ -12,13 +12,16 @@ use super::partitions::{Place, by_partition, of_build};
 use super::{COUNTERS, DECISIONS, REQUESTS, Store, WORKERS};
 use crate::StoreError;
 use crate::checkpoints::{
-    Activity, Build, Generation, LaneOrder, LaneRequest, Outcome, OwnerEpoch, Partition, RequestId, WorkerError,
+    Activity, Build, Epoch, Epochs, Generation, LaneOrder, LaneRequest, Outcome, OwnerEpoch, Partition, RequestId, WorkerError,
     WorkerState,
 };
 use crate::mongodb::{failed, is_duplicate, read};
 
 /// How long what came of a request is kept, in milliseconds.
 const OUTCOME_LIFE_MILLIS: i64 = 60 * 60 * 1000;
+
+/// The document of all epochs, in the collection of counters: one field each.
+const EPOCHS: &str = "epochs";
 
 #[derive(Deserialize)]
 struct Request {
@@ -39,6 +42,18 @@ impl Request {
         let partition = partition_of(&topic, partition)?;
         Ok(LaneRequest { id: RequestId(id), projection, generation: Generation(generation), partition, lane, order })
     }
+}
+
+fn read_epochs(raw: &RawDocumentBuf) -> Result<Epochs, StoreError> {
+    #[derive(Deserialize)]
+    struct Raised {
+        #[serde(default)]
+        cache: u64,
+        #[serde(default)]
+        live: u64,
+    }
+    let Raised { cache, live } = read(raw)?;
+    Ok(Epochs { cache, live })
 }
 
 fn partition_of(topic: &str, number: u16) -> Result<Partition, StoreError> {
@@ -126,20 +141,36 @@ impl Store {
         struct Counter {
             newest: i64,
         }
+        Ok(read::<Counter>(&self.count("requests", "newest").await?)?.newest)
+    }
+
+    /// Adds one to a field of a document of counters; answers the document.
+    async fn count(&self, id: &str, field: &str) -> Result<RawDocumentBuf, StoreError> {
         loop {
-            let raised = self
+            let counted = self
                 .collection(COUNTERS)
-                .find_one_and_update(doc! { "_id": "requests" }, doc! { "$inc": { "newest": 1_i64 } })
+                .find_one_and_update(doc! { "_id": id }, doc! { "$inc": { field: 1_i64 } })
                 .upsert(true)
                 .return_document(ReturnDocument::After)
                 .await;
-            match raised {
-                Ok(Some(raised)) => return Ok(read::<Counter>(&raised)?.newest),
-                Ok(None) => return Err(StoreError::Damaged("requests are not counted".to_owned())),
+            match counted {
+                Ok(Some(counted)) => return Ok(counted),
+                Ok(None) => return Err(StoreError::Damaged(format!("{id} are not counted"))),
                 Err(error) if is_duplicate(&error) => {}
                 Err(error) => return Err(failed(error)),
             }
         }
+    }
+
+    /// Answers all epochs as they are afterwards.
+    pub(super) async fn raise(&self, epoch: Epoch) -> Result<Epochs, StoreError> {
+        read_epochs(&self.count(EPOCHS, epoch.name()).await?)
+    }
+
+    /// All epochs; 0 where none was ever raised.
+    pub(super) async fn epochs(&self) -> Result<Epochs, StoreError> {
+        let found = self.collection(COUNTERS).find_one(doc! { "_id": EPOCHS }).await.map_err(failed)?;
+        found.as_ref().map_or(Ok(Epochs::default()), read_epochs)
     }
 
     /// Requests that are not done yet, oldest first.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::operating;
 use super::rows::{Unparked, topic_at};
 use crate::StoreError;
-use crate::checkpoints::{Build, Generation, LaneRequest, Orders, Partition, Progress, RequestId};
+use crate::checkpoints::{Build, Epoch, Epochs, Generation, LaneRequest, Orders, Partition, Progress, RequestId};
 use crate::sqlite::values::Unsigned;
 use crate::sqlite::{Database, Watch};
 
@@ -85,6 +85,16 @@ impl Known {
                     progress.parked.remove(&key);
                 }
             }
+            is_news
+        });
+    }
+
+    pub(super) fn note_epoch(&self, epoch: Epoch, number: u64) {
+        self.progress.send_if_modified(|progress| {
+            self.notes.fetch_add(1, Ordering::Release);
+            let known = progress.epochs.of(epoch);
+            let is_news = number > *known;
+            *known = number.max(*known);
             is_news
         });
     }
@@ -188,6 +198,7 @@ struct Rows {
     parked: Vec<(OfBuild, Lane)>,
     drains: Vec<(String, Generation, u64)>,
     requests: Vec<LaneRequest>,
+    epochs: Epochs,
 }
 
 struct OfBuild {
@@ -245,12 +256,13 @@ impl Files {
                 progress.drains.insert(projection.clone(), *drains);
             }
         }
+        progress.epochs = self.rows.epochs;
         progress
     }
 }
 
 impl Rows {
-    /// At one moment: a lane is parked before the checkpoint passes its event, and must be seen so.
+    /// At one moment: a lane is parked, or an epoch raised, before the checkpoint passes the event, and must be seen so.
     fn read(connection: &Connection) -> Result<Self, StoreError> {
         let mut positions = connection.prepare_cached(
             r#"SELECT generation, projection, topic, partition, "offset" FROM checkpoints
@@ -265,7 +277,7 @@ impl Rows {
             .query_map([], |row| Ok((row.get(0)?, Generation(row.get(1)?), row.get::<_, Unsigned>(2)?.0)))?
             .collect::<Result<_, _>>()?;
         let (positions, parked) = (positions.collect::<Result<_, _>>()?, parked.collect::<Result<_, _>>()?);
-        Ok(Self { positions, parked, drains, requests: operating::requests(connection)? })
+        Ok(Self { positions, parked, drains, requests: operating::requests(connection)?, epochs: operating::epochs(connection)? })
     }
 }
 

@@ -6,8 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::rows::{Unparked, check_owner, topic_at, unpark};
 use crate::StoreError;
+use crate::sqlite::values::Unsigned;
 use crate::checkpoints::{
-    Activity, Build, Dropped, LaneOrder, LaneRequest, Outcome, OwnerEpoch, Partition, RequestId, WorkerError,
+    Activity, Build, Dropped, Epoch, Epochs, LaneOrder, LaneRequest, Outcome, OwnerEpoch, Partition, RequestId, WorkerError,
     WorkerState,
 };
 
@@ -122,6 +123,25 @@ pub(super) fn set_paused(
         connection.execute("DELETE FROM paused_projections WHERE projection = ?1", params![projection])?
     };
     Ok(changed > 0)
+}
+
+/// Answers the epoch's new number.
+pub(super) fn raise(connection: &Connection, epoch: Epoch) -> Result<u64, StoreError> {
+    let raise = "INSERT INTO epochs (kind, epoch) VALUES (?1, 1)
+        ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch";
+    let raised: Unsigned = connection.query_row(raise, params![epoch.name()], |row| row.get(0))?;
+    Ok(raised.0)
+}
+
+/// All epochs; 0 where none was ever raised.
+pub(super) fn epochs(connection: &Connection) -> Result<Epochs, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT epoch FROM epochs WHERE kind = ?1")?;
+    let mut epochs = Epochs::default();
+    for epoch in [Epoch::Cache, Epoch::Live] {
+        let number: Option<Unsigned> = statement.query_row(params![epoch.name()], |row| row.get(0)).optional()?;
+        *epochs.of(epoch) = number.map_or(0, |number| number.0);
+    }
+    Ok(epochs)
 }
 
 /// Answers the request as it is in the file.

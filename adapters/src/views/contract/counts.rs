@@ -4,7 +4,7 @@ use domain::stream::BEFORE_FIRST;
 
 use super::{ONE, OTHER, added, comment, post, reaction, update, user, users};
 use crate::StoreError;
-use crate::views::{Engagement, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, Views};
+use crate::views::{Counts, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, Views};
 
 fn lookup(number: u32) -> EngagementLookup {
     EngagementLookup { post: post(number), comments: Vec::new(), users: Vec::new() }
@@ -32,8 +32,10 @@ pub(crate) async fn what_nobody_wrote_is_zero(views: &dyn Views) {
     let asked = EngagementLookup { post: post(1), comments: vec![comment(1)], users: users([1]) };
     assert_eq!(views.engagement_rows(ONE, &[asked]).await.unwrap(), [EngagementRows::default()]);
     assert_eq!(views.engagement_rows(ONE, &[]).await.unwrap(), []);
-    assert_eq!(views.engagement(ONE, Some(user(1)), &[post(1)]).await.unwrap(), [Engagement::default()]);
-    assert_eq!(views.engagement(ONE, Some(user(1)), &[]).await.unwrap(), []);
+    assert_eq!(views.counts(ONE, &[post(1)]).await.unwrap(), [Counts::from(nothing)]);
+    assert_eq!(views.liked(ONE, user(1), &[post(1)]).await.unwrap(), [false]);
+    assert_eq!(views.counts(ONE, &[]).await.unwrap(), []);
+    assert_eq!(views.liked(ONE, user(1), &[]).await.unwrap(), []);
     assert_eq!(views.likes(ONE, post(1), None, 10).await.unwrap(), []);
     assert_eq!(views.comments(ONE, post(1), None, 10).await.unwrap(), []);
     assert_eq!(views.comments_changed(ONE, post(1), BEFORE_FIRST, 10).await.unwrap(), []);
@@ -151,17 +153,16 @@ pub(crate) async fn numbers_are_as_the_viewer_sees_them(views: &dyn Views) {
     views.write_engagement(ONE, vec![withdrawn]).await.unwrap();
 
     let posts = [post(3), post(1), post(9), post(2), post(1)];
-    let seen = |liked: [bool; 5]| {
-        let numbers = [(1, 5), (2, 0), (0, 0), (1, 0), (2, 0)];
-        let numbers = numbers.into_iter().zip(liked);
-        numbers.map(|((likes, comments), liked_by_me)| Engagement { likes, comments, liked_by_me }).collect::<Vec<_>>()
-    };
-    let by_one = views.engagement(ONE, Some(user(1)), &posts).await.unwrap();
-    assert_eq!(by_one, seen([false, true, false, false, true]));
-    let by_two = views.engagement(ONE, Some(user(2)), &posts).await.unwrap();
-    assert_eq!(by_two, seen([false, true, false, true, true]));
-    let by_nobody = views.engagement(ONE, None, &posts).await.unwrap();
-    assert_eq!(by_nobody, seen([false; 5]));
+    let counts = views.counts(ONE, &posts).await.unwrap();
+    let rows = futures::future::try_join_all(posts.map(|post| views.post_row(ONE, post))).await.unwrap();
+    assert_eq!(counts, rows.into_iter().map(Counts::from).collect::<Vec<_>>());
+    let numbers: Vec<(u64, u64)> = counts.iter().map(|counts| (counts.likes, counts.comments)).collect();
+    assert_eq!(numbers, [(1, 5), (2, 0), (0, 0), (1, 0), (2, 0)]);
+    let by_one = views.liked(ONE, user(1), &posts).await.unwrap();
+    assert_eq!(by_one, [false, true, false, false, true]);
+    let by_two = views.liked(ONE, user(2), &posts).await.unwrap();
+    assert_eq!(by_two, [false, true, false, true, true]);
+    assert_eq!(views.liked(ONE, user(8), &posts).await.unwrap(), [false; 5]);
 }
 
 pub(crate) async fn likes_are_paged_newest_first(views: &dyn Views) {
@@ -195,13 +196,13 @@ pub(crate) async fn generations_are_independent(views: &dyn Views) {
     assert_eq!(views.likes(OTHER, post(1), None, 10).await.unwrap(), update.reactions);
     assert_eq!(views.scan_posts(OTHER, None, 10).await.unwrap(), [(post(1), update.row)]);
     assert_eq!(views.scan_reactions(OTHER, None, 10).await.unwrap(), update.reactions);
-    let seen = Engagement { likes: 1, comments: 0, liked_by_me: false };
-    assert_eq!(views.engagement(OTHER, Some(user(1)), &[post(1)]).await.unwrap(), [seen]);
+    assert_eq!(views.counts(OTHER, &[post(1)]).await.unwrap(), [Counts { likes: 1, comments: 0, position: 7 }]);
+    assert_eq!(views.liked(OTHER, user(1), &[post(1)]).await.unwrap(), [false]);
     let asked = EngagementLookup { users: users([1, 3]), ..lookup(1) };
     assert_eq!(views.engagement_rows(OTHER, &[asked]).await.unwrap()[0].reactions, update.reactions);
 
-    let seen = Engagement { likes: 2, comments: 0, liked_by_me: true };
-    assert_eq!(views.engagement(ONE, Some(user(1)), &[post(1)]).await.unwrap(), [seen]);
+    assert_eq!(views.counts(ONE, &[post(1)]).await.unwrap(), [Counts { likes: 2, comments: 0, position: 101 }]);
+    assert_eq!(views.liked(ONE, user(1), &[post(1)]).await.unwrap(), [true]);
     assert_eq!(views.likes(ONE, post(1), None, 10).await.unwrap().len(), 2);
 }
 

@@ -12,7 +12,7 @@
 //!   the counts as read do not was written after the counts moved, and then the compare-and-set fails.
 //! - *A call that comes late*, after its sender took it for lost and tried again, is another zombie.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
@@ -27,7 +27,7 @@ use super::store::{Statement, Store, any_of, rounds, uuid};
 use crate::StoreError;
 use crate::checkpoints::Generation;
 use crate::mongodb::int;
-use crate::views::{CommentRow, Engagement, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow};
+use crate::views::{CommentRow, Counts, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow};
 
 #[derive(Deserialize)]
 struct PostKey {
@@ -300,34 +300,37 @@ async fn write_listed(store: &Store, generation: Generation, updates: &[Engageme
     Ok(())
 }
 
-/// What a page of posts shows: two queries for any number of posts.
-pub(super) async fn numbers(
+/// The counts of many posts, in one query.
+pub(super) async fn counts(
     store: &Store,
     generation: Generation,
-    viewer: Option<UserId>,
     posts: &[PostId],
-) -> Result<Vec<Engagement>, StoreError> {
+) -> Result<Vec<Counts>, StoreError> {
     if posts.is_empty() {
         return Ok(Vec::new());
     }
     let keys = posts.iter().map(|post| post_key(generation, *post)).collect();
     // Numbers that cannot be read must not take the page along (R1): they are passed over, and shown as none.
-    let counts = store.page::<StoredPost>(POSTS, any_of(keys), doc! {}, posts.len());
-    let liked = async {
-        let Some(viewer) = viewer else { return Ok(Vec::new()) };
-        let keys = posts.iter().map(|post| reaction_key(generation, *post, viewer)).collect();
-        let mut filter = any_of(keys);
-        filter.insert("liked", true);
-        store.page::<StoredReaction>(REACTIONS, filter, doc! {}, posts.len()).await
-    };
-    let (counts, liked) = tokio::try_join!(counts, liked)?;
-    let counts: HashMap<PostId, PostRow> = counts.iter().map(|post| (post.id(), post.row())).collect();
-    let liked: std::collections::HashSet<PostId> = liked.into_iter().map(|row| ReactionRow::from(row).post).collect();
-    let seen = |post: &PostId| {
-        let PostRow { likes, comments, .. } = counts.get(post).copied().unwrap_or_default();
-        Engagement { likes, comments, liked_by_me: likes > 0 && liked.contains(post) }
-    };
-    Ok(posts.iter().map(seen).collect())
+    let found = store.page::<StoredPost>(POSTS, any_of(keys), doc! {}, posts.len()).await?;
+    let found: HashMap<PostId, PostRow> = found.iter().map(|post| (post.id(), post.row())).collect();
+    Ok(posts.iter().map(|post| found.get(post).copied().unwrap_or_default().into()).collect())
+}
+
+/// Which of many posts somebody likes, in one query.
+pub(super) async fn liked(
+    store: &Store,
+    generation: Generation,
+    user: UserId,
+    posts: &[PostId],
+) -> Result<Vec<bool>, StoreError> {
+    if posts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut filter = any_of(posts.iter().map(|post| reaction_key(generation, *post, user)).collect());
+    filter.insert("liked", true);
+    let liked = store.page::<StoredReaction>(REACTIONS, filter, doc! {}, posts.len()).await?;
+    let liked: HashSet<PostId> = liked.into_iter().map(|row| ReactionRow::from(row).post).collect();
+    Ok(posts.iter().map(|post| liked.contains(post)).collect())
 }
 
 pub(super) async fn post(store: &Store, generation: Generation, post: PostId) -> Result<PostRow, StoreError> {

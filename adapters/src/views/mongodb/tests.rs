@@ -98,8 +98,8 @@ async fn a_page_is_filled_from_beyond_a_damaged_row() {
 
     let page = views.likes(generation, post(1), None, 2).await.unwrap();
     assert_eq!(page.into_iter().map(|row| row.user).collect::<Vec<_>>(), [user(4), user(2)]);
-    let numbers = views.engagement(generation, Some(user(1)), &[post(1), post(2)]).await.unwrap();
-    assert_eq!(numbers.iter().map(|numbers| numbers.likes).collect::<Vec<_>>(), [0, 4]);
+    let counts = views.counts(generation, &[post(1), post(2)]).await.unwrap();
+    assert_eq!(counts.iter().map(|counts| counts.likes).collect::<Vec<_>>(), [0, 4]);
     let scanned = views.scan_posts(generation, None, 1).await.unwrap();
     assert_eq!(scanned.into_iter().map(|(post, _)| post).collect::<Vec<_>>(), [post(2)]);
     // One row alone is not passed over in silence: whoever computes from it must know.

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::StoreError;
 use crate::checkpoints::Generation;
 use crate::sqlite::values::{Unsigned, is_of_one_row, page};
-use crate::views::{CommentRow, Engagement, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow};
+use crate::views::{CommentRow, Counts, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow};
 
 const POST: &str = "SELECT likes, comments, position, listed, sequence, changed, deleted
     FROM posts WHERE generation = ?1 AND post = ?2";
@@ -158,45 +158,51 @@ fn write_reactions(
     Ok(())
 }
 
-/// What a page of posts shows: every home and every list asks for it, so what is the same for all its posts is bound
-/// once.
-pub(super) fn numbers(
+/// The counts of many posts. What is the same for all of them is bound once.
+pub(super) fn counts(
     connection: &Connection,
     Generation(generation): Generation,
-    viewer: Option<UserId>,
     posts: &[PostId],
-) -> Result<Vec<Engagement>, StoreError> {
-    let mut statement = match viewer {
-        None => {
-            connection.prepare_cached("SELECT likes, comments, 0 FROM posts WHERE generation = ?1 AND post = ?2")?
-        }
-        Some(_) => connection.prepare_cached(
-            "SELECT likes, comments, likes > 0 AND EXISTS (
-                SELECT 1 FROM reactions WHERE generation = ?1 AND post = ?2 AND user = ?3 AND liked = 1
-            ) FROM posts WHERE generation = ?1 AND post = ?2",
-        )?,
-    };
+) -> Result<Vec<Counts>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT likes, comments, position FROM posts WHERE generation = ?1 AND post = ?2")?;
     statement.raw_bind_parameter(1, generation)?;
-    if let Some(viewer) = viewer {
-        statement.raw_bind_parameter(3, viewer.as_bytes())?;
-    }
     let mut answer = Vec::with_capacity(posts.len());
     for post in posts {
         statement.raw_bind_parameter(2, post.as_bytes())?;
         let mut found = statement.raw_query();
         let read = found.next()?.map(|row| {
-            let (likes, comments) = (unsigned(row, 0)?, unsigned(row, 1)?);
-            Ok(Engagement { likes, comments, liked_by_me: row.get(2)? })
+            Ok(Counts { likes: unsigned(row, 0)?, comments: unsigned(row, 1)?, position: row.get(2)? })
         });
         answer.push(match read.transpose() {
-            Ok(read) => read.unwrap_or_default(),
+            Ok(read) => read.unwrap_or(PostRow::default().into()),
             // Numbers that cannot be read must not take the page along (R1).
             Err(error) if is_of_one_row(&error) => {
                 tracing::error!(%error, %post, "damaged counts are shown as none");
-                Engagement::default()
+                PostRow::default().into()
             }
             Err(error) => return Err(error.into()),
         });
+    }
+    Ok(answer)
+}
+
+/// Which of many posts somebody likes.
+pub(super) fn liked(
+    connection: &Connection,
+    Generation(generation): Generation,
+    user: UserId,
+    posts: &[PostId],
+) -> Result<Vec<bool>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT 1 FROM reactions WHERE generation = ?1 AND post = ?2 AND user = ?3 AND liked = 1",
+    )?;
+    statement.raw_bind_parameter(1, generation)?;
+    statement.raw_bind_parameter(3, user.as_bytes())?;
+    let mut answer = Vec::with_capacity(posts.len());
+    for post in posts {
+        statement.raw_bind_parameter(2, post.as_bytes())?;
+        answer.push(statement.raw_query().next()?.is_some());
     }
     Ok(answer)
 }

@@ -78,8 +78,9 @@ async fn a_page_is_filled_from_beyond_a_damaged_row() {
         .unwrap();
     let page = views.likes(generation, post(1), None, 2).await.unwrap();
     assert_eq!(page.into_iter().map(|row| row.user).collect::<Vec<_>>(), [user(4), user(2)]);
-    let numbers = views.engagement(generation, Some(user(1)), &[post(1), post(2)]).await.unwrap();
-    assert_eq!(numbers, [Engagement::default(), Engagement { likes: 1, comments: 0, liked_by_me: true }]);
+    let counts = views.counts(generation, &[post(1), post(2)]).await.unwrap();
+    assert_eq!(counts.iter().map(|counts| counts.likes).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(views.liked(generation, user(1), &[post(1), post(2)]).await.unwrap(), [true, true]);
     let scanned = views.scan_posts(generation, None, 1).await.unwrap();
     assert_eq!(scanned.into_iter().map(|(post, _)| post).collect::<Vec<_>>(), [post(2)]);
     // One row alone is not passed over in silence: whoever computes from it must know.

@@ -1,0 +1,258 @@
+//! What is in values and items, and where it comes from: the same for whoever fills the cache and whoever keeps it up to
+//! date.
+//!
+//! A preview is kept as the part of a post's JSON that comes from `content`, so that a page of posts is put together of
+//! bytes and not taken apart and written again.
+
+use domain::post::{Post, Visibility};
+use domain::text::CommentText;
+use domain::{CommentId, PostId, StreamId, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Comments, Item, Value};
+use crate::StoreError;
+use crate::content::{Content, PublicState};
+use crate::views::{CommentRow, Counts};
+
+const PUBLIC: u8 = b'p';
+const FOLLOWERS: u8 = b'f';
+
+/// A post as lists show it, but for its id, its author and its numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    value: bytes::Bytes,
+}
+
+impl Shown {
+    /// Of a preview's value; `None` where there is nothing to show.
+    pub fn of(value: &Value) -> Option<Self> {
+        (!value.bytes.is_empty()).then(|| Self { value: value.bytes.clone() })
+    }
+
+    /// Of a [`Preview`](crate::content::Preview) as JSON.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn from_preview(preview: &str) -> Result<Self, StoreError> {
+        Ok(Self { value: shown(preview)?.bytes })
+    }
+
+    /// Who may read it.
+    pub fn visibility(&self) -> Visibility {
+        // What is neither is for the fewest.
+        if self.value.first() == Some(&PUBLIC) { Visibility::Public } else { Visibility::Followers }
+    }
+
+    /// The members `title`, `text`, `truncated`, `visibility`, `created_at`, `edited_at` and `version` of a JSON object.
+    pub fn members(&self) -> &[u8] {
+        self.value.get(1..).unwrap_or_default()
+    }
+}
+
+/// A preview's value, of its JSON.
+fn shown(preview: &str) -> Result<Value, StoreError> {
+    /// A [`Preview`](crate::content::Preview), its values as they are written there.
+    #[derive(Deserialize)]
+    struct Stored<'a> {
+        #[serde(borrow)]
+        title: &'a RawValue,
+        #[serde(borrow)]
+        text: &'a RawValue,
+        #[serde(borrow)]
+        truncated: &'a RawValue,
+        visibility: Visibility,
+        #[serde(borrow)]
+        created_at: &'a RawValue,
+        #[serde(borrow)]
+        edited_at: &'a RawValue,
+        version: i64,
+    }
+    // Without what serde quotes: previews hold what people wrote.
+    let unreadable = |error: serde_json::Error| {
+        StoreError::Damaged(format!("a preview is not readable ({:?})", error.classify()))
+    };
+    let Stored { title, text, truncated, visibility, created_at, edited_at, version } =
+        serde_json::from_str(preview).map_err(unreadable)?;
+    let (kind, visibility) = match visibility {
+        Visibility::Public => (PUBLIC, "public"),
+        Visibility::Followers => (FOLLOWERS, "followers"),
+    };
+    let mut bytes = vec![kind];
+    bytes.extend_from_slice(
+        format!(
+            concat!(
+                r#""title":{},"text":{},"truncated":{},"visibility":"{}","#,
+                r#""created_at":{},"edited_at":{},"version":{}"#
+            ),
+            title, text, truncated, visibility, created_at, edited_at, version
+        )
+        .as_bytes(),
+    );
+    Ok(Value { version, bytes: bytes.into() })
+}
+
+/// Loads previews from their master, in the order of `posts`. What is damaged is as if it were not there (R1).
+///
+/// # Errors
+/// The master's.
+pub async fn load_previews(content: &dyn Content, posts: &[PostId]) -> Result<Vec<Value>, StoreError> {
+    let mut values = Vec::with_capacity(posts.len());
+    let mut lacking = Vec::new();
+    for (post, preview) in posts.iter().zip(content.previews(posts).await?) {
+        if preview.is_none() {
+            lacking.push((values.len(), *post));
+        }
+        values.push(value(*post, preview.as_deref()));
+    }
+    if lacking.is_empty() {
+        return Ok(values);
+    }
+    // Since when there is nothing: the sequence of a deletion keeps what was before it from coming back (K1).
+    let streams: Vec<StreamId> = lacking.iter().map(|(_, post)| StreamId::Post(*post)).collect();
+    let states = content.states(&streams).await?;
+    let mut written = Vec::new();
+    for ((place, post), state) in lacking.into_iter().zip(states) {
+        match deleted_at(state.as_ref()) {
+            Gone::Never => {}
+            Gone::Since(sequence) => values[place].version = sequence,
+            Gone::Not => written.push((place, post)),
+        }
+    }
+    // Published between the two looks, or damaged.
+    let posts: Vec<PostId> = written.iter().map(|(_, post)| *post).collect();
+    for ((place, post), preview) in written.into_iter().zip(content.previews(&posts).await?) {
+        values[place] = value(post, preview.as_deref());
+    }
+    Ok(values)
+}
+
+enum Gone {
+    Never,
+    Since(i64),
+    Not,
+}
+
+fn deleted_at(state: Option<&PublicState>) -> Gone {
+    let Some(state) = state else { return Gone::Never };
+    match serde_json::from_str(&state.state) {
+        Ok(Post::Deleted { .. }) => Gone::Since(i64::try_from(state.sequence).unwrap_or(i64::MAX)),
+        Ok(Post::Absent) => Gone::Never,
+        Ok(Post::Published { .. }) | Err(_) => Gone::Not,
+    }
+}
+
+fn value(post: PostId, preview: Option<&str>) -> Value {
+    let nothing = Value { version: 0, bytes: bytes::Bytes::new() };
+    let Some(preview) = preview else { return nothing };
+    shown(preview).unwrap_or_else(|error| {
+        tracing::error!(%post, %error, "a damaged preview is passed over");
+        nothing
+    })
+}
+
+impl From<Counts> for Value {
+    fn from(counts: Counts) -> Self {
+        let Counts { likes, comments, position } = counts;
+        Self { version: position, bytes: format!("{likes} {comments}").into() }
+    }
+}
+
+impl TryFrom<&Value> for Counts {
+    type Error = StoreError;
+
+    fn try_from(value: &Value) -> Result<Self, StoreError> {
+        let read = || {
+            let (likes, comments) = std::str::from_utf8(&value.bytes).ok()?.split_once(' ')?;
+            Some(Self { likes: likes.parse().ok()?, comments: comments.parse().ok()?, position: value.version })
+        };
+        read().ok_or_else(|| StoreError::Damaged("cached counts are no counts".to_owned()))
+    }
+}
+
+/// A comment as it is written into an item, without what the item and its key say already.
+#[derive(Serialize, Deserialize)]
+struct StoredComment {
+    author: UserId,
+    parent: Option<CommentId>,
+    text: CommentText,
+    edited_at: Option<Timestamp>,
+    sequence: u64,
+    position: i64,
+}
+
+impl Item {
+    /// Of a row; `None` of a deleted comment.
+    pub fn of(row: &CommentRow) -> Option<Self> {
+        let stored = StoredComment {
+            author: row.author,
+            parent: row.parent,
+            text: row.text.clone()?,
+            edited_at: row.edited_at,
+            sequence: row.sequence,
+            position: row.position,
+        };
+        let bytes = serde_json::to_vec(&stored).ok()?.into();
+        Some(Self { comment: row.comment, position: row.created, bytes })
+    }
+
+    /// The row of a comment on `post`.
+    ///
+    /// # Errors
+    /// It was written by something else.
+    pub fn row(&self, post: PostId) -> Result<CommentRow, StoreError> {
+        let unreadable = |error: serde_json::Error| {
+            StoreError::Damaged(format!("a cached comment is not readable ({:?})", error.classify()))
+        };
+        let StoredComment { author, parent, text, edited_at, sequence, position } =
+            serde_json::from_slice(&self.bytes).map_err(unreadable)?;
+        let (comment, created) = (self.comment, self.position);
+        Ok(CommentRow { comment, post, author, parent, text: Some(text), edited_at, sequence, created, position })
+    }
+}
+
+impl Comments {
+    /// Of rows as they were read after `version` was.
+    pub fn of(version: i64, rows: &[CommentRow]) -> Self {
+        Self { version, items: rows.iter().filter_map(Item::of).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preview_keeps_its_values_as_they_are_written() {
+        let preview = r#"{"id":"x","author_id":"y","title":"A \"t\"","text":"wörds","truncated":false,
+            "visibility":"followers","created_at":"2026-01-01T00:00:00Z","edited_at":null,"version":3}"#;
+        let value = shown(preview).unwrap();
+        let shown = Shown::of(&value).unwrap();
+        assert_eq!((value.version, shown.visibility()), (3, Visibility::Followers));
+        let members = std::str::from_utf8(shown.members()).unwrap();
+        assert_eq!(
+            members,
+            concat!(
+                r#""title":"A \"t\"","text":"wörds","truncated":false,"visibility":"followers","#,
+                r#""created_at":"2026-01-01T00:00:00Z","edited_at":null,"version":3"#
+            )
+        );
+        assert_eq!(Shown::from_preview(preview).unwrap(), shown);
+    }
+
+    #[test]
+    fn what_is_no_preview_says_nothing_of_its_text() {
+        let error = Shown::from_preview(r#"{"title":"secret"}"#).unwrap_err().to_string();
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn counts_are_read_as_they_were_written() {
+        let counts = Counts { likes: 505, comments: 0, position: -1 };
+        assert_eq!(Counts::try_from(&Value::from(counts)).unwrap(), counts);
+        for bytes in ["", "1", "1 2 3", "1 -2", "one two"] {
+            let value = Value { version: 1, bytes: bytes.into() };
+            assert!(Counts::try_from(&value).is_err(), "{bytes}");
+        }
+    }
+}
