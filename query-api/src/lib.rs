@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use adapters::cache::Cache;
 use adapters::checkpoints::Checkpoints;
 use adapters::content::Content;
 use adapters::event_log::EventLog;
@@ -26,6 +27,7 @@ pub mod items;
 
 mod access;
 mod api;
+mod cached;
 mod comment;
 mod history;
 mod hydrate;
@@ -55,6 +57,8 @@ pub struct Ports {
     pub timelines: Arc<dyn Timelines>,
     /// How far the projections are.
     pub checkpoints: Arc<dyn Checkpoints>,
+    /// What is read all the time.
+    pub cache: Arc<dyn Cache>,
     /// What happens now.
     pub live: Arc<dyn Live>,
 }

@@ -105,6 +105,9 @@ impl Default for Limits {
 /// updater must raise the epoch before it goes on: what it could not tell would stay old for ever.
 #[async_trait]
 pub trait Cache: Send + Sync + 'static {
+    /// How long things live here, and how much of them.
+    fn limits(&self) -> Limits;
+
     /// What is there, without asking for leases.
     async fn values(&self, space: Space, keys: &[Key]) -> Result<Vec<Option<Value>>, StoreError>;
 
