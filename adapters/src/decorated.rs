@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::StoreError;
 use crate::checkpoints::{
-    Build, Checkpoints, Dropped, Epoch, Generation, LaneOrder, Orders, Outcome, Owner, OwnerEpoch, ParkedLane, Partition,
+    Build, Checkpoints, Dropped, Epoch, Epochs, Generation, LaneOrder, Orders, Outcome, Owner, OwnerEpoch, ParkedLane, Partition,
     Progress, RequestId, Taken, WorkerState,
 };
 use crate::content::{
@@ -189,6 +189,7 @@ decorated! {
         drop_parked(build: Build, epoch: OwnerEpoch, partition: Partition, lane: &Lane, up_to: i64, at: Timestamp) -> bool, StoreError;
         dropped(build: Build, limit: usize) -> Vec<Dropped>, StoreError;
         raise(epoch: Epoch) -> (), StoreError;
+        epochs() -> Epochs, StoreError;
         set_paused(projection: &str, paused: bool, at: Timestamp) -> bool, StoreError;
         request(build: Build, partition: Partition, lane: &Lane, order: LaneOrder, at: Timestamp) -> Option<RequestId>, StoreError;
         begin_request(build: Build, epoch: OwnerEpoch, partition: Partition, request: RequestId) -> bool, StoreError;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::StoreError;
+use crate::cache::Cache;
 use crate::checkpoints::{Checkpoints, SqliteCheckpoints};
 use crate::content::{Content, SqliteContent};
 use crate::event_log::{EventLog, SqliteEventLog};
@@ -99,6 +100,8 @@ pub struct Stores {
     pub timelines: Arc<dyn Timelines>,
     /// What projections remember.
     pub checkpoints: Arc<dyn Checkpoints>,
+    /// What is read all the time.
+    pub cache: Arc<dyn Cache>,
     /// Publish and subscribe.
     pub live: Arc<dyn Live>,
     /// Whether the log gets events in the documents' own transactions, so that there is nothing for a relay to do.
@@ -164,6 +167,7 @@ pub async fn open(urls: &StoreUrls, partitions: u16, sharing: Sharing) -> Result
         views: open_views(&mut files, urls).await?,
         timelines: open_timelines(&mut files, urls).await?,
         checkpoints: open_checkpoints(&mut files, urls).await?,
+        cache: Arc::new(crate::cache::NoCache),
         live: open_live(urls).await?,
         log_shares_transactions,
     })

@@ -10,7 +10,7 @@ use adapters::sqlite::Sharing;
 use adapters::stores::{self, Stores};
 use command_api::relay::{self, Relay};
 use command_api::write_path::WritePath;
-use projectors::{Engagement, Overview, Profiles, Projection, Runtime, RuntimePorts, Timelines};
+use projectors::{Engagement, EngagementPorts, Overview, Profiles, Projection, Runtime, RuntimePorts, Timelines};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -132,11 +132,11 @@ pub(crate) async fn expect_fitting(config: &Config, codec: &Codec) -> Result<(),
 
 /// Every projection.
 pub(crate) fn projections(config: &Config, stores: &Stores) -> Vec<Arc<dyn Projection>> {
-    let Stores { views, timelines, live, checkpoints, .. } = stores.clone();
+    let Stores { content, views, timelines, cache, live, checkpoints, .. } = stores.clone();
     let limits = config.timeline_limits();
     vec![
         Arc::new(Timelines::new(Arc::clone(&views), timelines, Arc::clone(&live), Arc::clone(&checkpoints), limits)),
-        Arc::new(Engagement::new(Arc::clone(&views), live, checkpoints)),
+        Arc::new(Engagement::new(EngagementPorts { content, views: Arc::clone(&views), cache, live, checkpoints })),
         Arc::new(Profiles::new(views)),
     ]
 }

@@ -1,7 +1,7 @@
 //! What people do with a post: counts, comments, who reacted, what was said before; and telling open streams of it.
 //!
 //! All events about a post are in its lane, so its counts can be guarded by one position. Order of effects, also when
-//! events are delivered again: counts and rows, then live messages. A repeat in the log changes nothing (C2) and is
+//! events are delivered again: counts and rows, then the cache, then live messages. A repeat in the log changes nothing (C2) and is
 //! not published; an event that is *delivered* again is published again, since the process may have died in between,
 //! and streams drop what they have sent already.
 
@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use adapters::cache::{Cache, Item};
 use adapters::checkpoints::{Checkpoints, ENGAGEMENT, Owner};
+use adapters::content::Content;
 use adapters::live::{Channel, Live, Message, News};
 use adapters::views::{
     CommentRow, EngagementLookup, EngagementRows, EngagementUpdate, PostRow, ReactionRow, VersionRow, Views,
@@ -19,6 +21,7 @@ use domain::stream::BEFORE_FIRST;
 use domain::{CommentId, Envelope, Event, PostId, StreamId, Topic, UserId, comment, post, reaction};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
+use crate::caching::{CacheKeeper, Changes};
 use crate::projection::{ApplyError, Projection, Recorded};
 use crate::telling::Teller;
 
@@ -28,16 +31,34 @@ const TOLD_AT_ONCE: usize = 32;
 /// The projection.
 pub struct Engagement {
     views: Arc<dyn Views>,
+    keeper: CacheKeeper,
     teller: Teller,
+}
+
+/// What [`Engagement`] reads and writes.
+#[derive(Clone)]
+pub struct EngagementPorts {
+    /// What posts say: the master of previews.
+    pub content: Arc<dyn Content>,
+    /// Counts, comments, versions, reactions.
+    pub views: Arc<dyn Views>,
+    /// What is cached of all these.
+    pub cache: Arc<dyn Cache>,
+    /// Open streams.
+    pub live: Arc<dyn Live>,
+    /// Told what neither cache nor streams could be told.
+    pub checkpoints: Arc<dyn Checkpoints>,
 }
 
 impl Engagement {
     /// The projection's name.
     pub const NAME: &str = ENGAGEMENT;
 
-    /// A projection that writes `views` and tells `live`, or `checkpoints` that it could not.
-    pub fn new(views: Arc<dyn Views>, live: Arc<dyn Live>, checkpoints: Arc<dyn Checkpoints>) -> Self {
-        Self { views, teller: Teller::new(live, checkpoints) }
+    /// A projection over these stores.
+    pub fn new(ports: EngagementPorts) -> Self {
+        let EngagementPorts { content, views, cache, live, checkpoints } = ports;
+        let keeper = CacheKeeper::new(cache, content, Arc::clone(&checkpoints));
+        Self { views, keeper, teller: Teller::new(live, checkpoints) }
     }
 }
 
@@ -63,17 +84,21 @@ impl Projection for Engagement {
 
         let mut updates = Vec::with_capacity(lanes.len());
         let mut messages = Vec::with_capacity(lanes.len());
+        let mut changes = Changes::default();
         for ((post, events), rows) in lanes.iter().zip(stored) {
             let mut lane = LaneState::from_stored(*post, rows);
             for event in events {
                 lane.apply(event.position.offset, &event.envelope)?;
             }
+            lane.note_cached(events, &mut changes);
             let (update, news) = lane.finish();
             updates.push(update);
             messages.push((*post, news));
         }
+        let Some(log) = events.first().map(|event| event.position.log) else { return Ok(()) };
 
         self.views.write_engagement(generation, updates).await?;
+        self.keeper.tell(log, generation, changes).await?;
         let telling = self.teller.begin();
         messages.retain(|(_, news)| !news.is_empty());
         stream::iter(messages)
@@ -318,6 +343,32 @@ impl LaneState {
         }
         self.likes_moved = Some(offset);
         Ok(())
+    }
+
+    /// What of the batch may be cached. Everything, whether the rows have had it before or not: the process may have died
+    /// between the rows and the cache, and what is told twice changes nothing.
+    fn note_cached(&self, events: &[&Recorded], changes: &mut Changes) {
+        changes.counts.push((self.post, self.row.into()));
+        let (mut added, mut is_changed, mut is_dropped) = (Vec::new(), false, false);
+        for event in events {
+            match &event.envelope.event {
+                Event::Post(_) => is_changed = true,
+                Event::Comment(comment::Event::Added(comment::Added { comment, .. })) => {
+                    // As it is now. One that is gone by now drops the list when that is told.
+                    added.extend(self.comments.get(comment).and_then(Item::of));
+                }
+                Event::Comment(comment::Event::Edited(_) | comment::Event::Deleted(_)) => is_dropped = true,
+                Event::Reaction(_) | Event::User(_) | Event::Relation(_) => {}
+            }
+        }
+        if is_changed {
+            changes.posts.push(self.post);
+        }
+        if is_dropped {
+            changes.dropped.push(self.post);
+        } else if !added.is_empty() {
+            changes.added.push((self.post, added));
+        }
     }
 
     fn tell(&mut self, position: i64, news: News) {

@@ -8,9 +8,10 @@ pub mod projection;
 pub mod runtime;
 pub mod timelines;
 
+mod caching;
 mod telling;
 
-pub use engagement::Engagement;
+pub use engagement::{Engagement, EngagementPorts};
 pub use profiles::Profiles;
 pub use projection::{ApplyError, Projection, Recorded};
 pub use runtime::{Overview, PartitionStatus, Runtime, RuntimePorts, Settings, State};

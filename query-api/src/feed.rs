@@ -11,14 +11,15 @@
 use std::sync::Arc;
 
 use adapters::StoreError;
-use adapters::checkpoints::{Checkpoints, TIMELINES};
-use adapters::content::{Content, Preview};
+use adapters::cache::Shown;
+use adapters::checkpoints::{Checkpoints, ENGAGEMENT, TIMELINES};
 use adapters::timelines::{Entry, Order, Span, Timelines};
-use adapters::views::Views;
+use adapters::views::{Counts, Views};
 use domain::post::Visibility;
 use domain::{PostId, UserId};
 
 use crate::Ports;
+use crate::cached::Cached;
 
 mod candidates;
 mod news;
@@ -72,8 +73,10 @@ impl Walk {
 pub struct Listed {
     /// The post and its author.
     pub entry: Entry,
-    /// Its [`Preview`] as JSON, as `content` keeps it.
-    pub preview: String,
+    /// What is shown of it.
+    pub shown: Shown,
+    /// Its counts.
+    pub counts: Counts,
 }
 
 /// A page of posts.
@@ -106,7 +109,7 @@ pub(crate) enum List {
 /// Puts lists of posts together.
 #[derive(Clone)]
 pub struct Feed {
-    content: Arc<dyn Content>,
+    cached: Cached,
     views: Arc<dyn Views>,
     timelines: Arc<dyn Timelines>,
     checkpoints: Arc<dyn Checkpoints>,
@@ -114,19 +117,14 @@ pub struct Feed {
 
 impl Feed {
     /// Over these stores.
-    pub fn new(
-        content: Arc<dyn Content>,
-        views: Arc<dyn Views>,
-        timelines: Arc<dyn Timelines>,
-        checkpoints: Arc<dyn Checkpoints>,
-    ) -> Self {
-        Self { content, views, timelines, checkpoints }
+    pub fn new(ports: &Ports) -> Self {
+        Self::over(ports, Cached::of(ports))
     }
 
-    /// Over the stores that queries read.
-    pub(crate) fn of(ports: &Ports) -> Self {
-        let Ports { content, views, timelines, checkpoints, .. } = ports.clone();
-        Self::new(content, views, timelines, checkpoints)
+    /// Over these stores, with others who read through `cached`.
+    pub(crate) fn over(ports: &Ports, cached: Cached) -> Self {
+        let Ports { views, timelines, checkpoints, .. } = ports.clone();
+        Self { cached, views, timelines, checkpoints }
     }
 
     /// A page of `viewer`'s home: at most `limit` posts.
@@ -171,6 +169,7 @@ impl Feed {
     pub(crate) async fn page(&self, list: List, from: Walk, limit: usize) -> Result<Page, StoreError> {
         let limit = limit.max(1);
         let generation = self.checkpoints.serving(TIMELINES).await?;
+        let counted = self.checkpoints.serving(ENGAGEMENT).await?;
         let mut entries = Vec::with_capacity(limit.min(AT_ONCE));
         let mut walk = from;
         let mut examined = 0;
@@ -199,13 +198,13 @@ impl Feed {
                 let until = if taken == 0 { limit - entries.len() } else { candidates.entries.len() };
                 let chunk = &candidates.entries[taken..until.min(candidates.entries.len())];
                 let posts: Vec<PostId> = chunk.iter().map(|entry| entry.post).collect();
-                for (entry, preview) in chunk.iter().zip(self.content.previews(&posts).await?) {
+                for (entry, (shown, counts)) in chunk.iter().zip(self.cached.posts(counted, &posts).await?) {
                     if entries.len() == limit {
                         break;
                     }
                     taken += 1;
                     walk = walk.past(entry.post);
-                    entries.extend(readable(list, *entry, preview));
+                    entries.extend(readable(list, *entry, shown, counts));
                 }
             }
             if taken < candidates.entries.len() {
@@ -251,18 +250,17 @@ impl Candidates {
     }
 }
 
-/// A candidate with its preview, if there is one (R1) and the list's reader may see it (R3).
-fn readable(list: List, entry: Entry, preview: Option<String>) -> Option<Listed> {
-    let preview = preview?;
+/// A candidate with what is shown of it, if anything is (R1) and the list's reader may see it (R3).
+fn readable(list: List, entry: Entry, shown: Option<Shown>, counts: Counts) -> Option<Listed> {
+    let shown = shown?;
     match list {
         // Whose posts stand in a home is followed, so they may see what is for followers.
         List::Home(_) | List::Author { followers_only: true, .. } => {}
         List::Author { followers_only: false, .. } => {
-            let parsed: Preview = serde_json::from_str(&preview).ok()?;
-            if parsed.visibility != Visibility::Public {
+            if shown.visibility() != Visibility::Public {
                 return None;
             }
         }
     }
-    Some(Listed { entry, preview })
+    Some(Listed { entry, shown, counts })
 }

@@ -1,6 +1,6 @@
 //! Joins what lists hold with what is shown: names of people, numbers of posts.
 //!
-//! Pages of posts are written straight into one buffer, from the stored previews and the joined values, without
+//! Pages of posts are written straight into one buffer, from what is cached of them and the joined values, without
 //! taking texts apart and putting them together again: a home is the most read page there is. What comes out is
 //! what [`PostItem`](crate::items::PostItem) would be written as; a test holds the two against each other.
 //!
@@ -11,7 +11,7 @@ use std::io::Write as _;
 use adapters::StoreError;
 use adapters::checkpoints::ENGAGEMENT;
 use adapters::content::{Content, PublicState};
-use adapters::views::Engagement;
+use adapters::views::Counts;
 use domain::user::User;
 use domain::{PostId, StreamId, UserId};
 use serde::Deserialize;
@@ -67,25 +67,6 @@ struct StoredNames<'a> {
     username: &'a RawValue,
     #[serde(borrow)]
     display_name: &'a RawValue,
-}
-
-/// A [`Preview`](adapters::content::Preview), its values as they are written there.
-#[derive(Deserialize)]
-struct StoredPreview<'a> {
-    #[serde(borrow)]
-    title: &'a RawValue,
-    #[serde(borrow)]
-    text: &'a RawValue,
-    #[serde(borrow)]
-    truncated: &'a RawValue,
-    #[serde(borrow)]
-    visibility: &'a RawValue,
-    #[serde(borrow)]
-    created_at: &'a RawValue,
-    #[serde(borrow)]
-    edited_at: &'a RawValue,
-    #[serde(borrow)]
-    version: &'a RawValue,
 }
 
 /// Posts as pages show them, each ready to be written.
@@ -150,48 +131,62 @@ impl WrittenPosts {
             return Ok(());
         }
         let people = People::read(ports.content.as_ref(), listed.iter().map(|listed| listed.entry.author)).await?;
-        let posts: Vec<PostId> = listed.iter().map(|listed| listed.entry.post).collect();
-        let generation = ports.checkpoints.serving(ENGAGEMENT).await?;
-        let engagement = ports.views.engagement(generation, viewer, &posts).await?;
+        let liked = Liked::read(ports, viewer, listed.iter().map(|listed| (listed.entry.post, listed.counts))).await?;
         // Ids, names and numbers come to about as much again for each post.
-        self.text.reserve(listed.iter().map(|listed| listed.preview.len() + 320).sum());
-        for (listed, engagement) in listed.iter().zip(engagement) {
-            if self.write(listed, &people, engagement).is_none() {
+        self.text.reserve(listed.iter().map(|listed| listed.shown.members().len() + 320).sum());
+        for listed in listed {
+            if self.write(listed, &people, liked.has(listed.entry.post)).is_none() {
                 tracing::warn!(post = %listed.entry.post, "a post cannot be shown: it or its author is unreadable");
             }
         }
         Ok(())
     }
 
-    fn write(&mut self, listed: &Listed, people: &People, engagement: Engagement) -> Option<()> {
-        // All is read before anything is written, so that what drops out leaves nothing behind.
-        let preview: StoredPreview<'_> = serde_json::from_str(&listed.preview).ok()?;
-        let names: StoredNames<'_> = serde_json::from_str(people.state(listed.entry.author)?).ok()?;
+    fn write(&mut self, listed: &Listed, people: &People, liked_by_me: bool) -> Option<()> {
+        let Listed { entry, shown, counts } = listed;
+        // Read before anything is written, so that what drops out leaves nothing behind.
+        let names: StoredNames<'_> = serde_json::from_str(people.state(entry.author)?).ok()?;
         write!(
             self.text,
-            concat!(
-                r#"{{"id":"{id}","author":{{"id":"{author}","username":{username},"display_name":{display_name}}},"#,
-                r#""title":{title},"text":{text},"truncated":{truncated},"visibility":{visibility},"#,
-                r#""created_at":{created_at},"edited_at":{edited_at},"version":{version},"#,
-                r#""likes":{likes},"comments":{comments},"liked_by_me":{liked_by_me}}},"#
-            ),
-            id = listed.entry.post,
-            author = listed.entry.author,
-            username = names.username,
-            display_name = names.display_name,
-            title = preview.title,
-            text = preview.text,
-            truncated = preview.truncated,
-            visibility = preview.visibility,
-            created_at = preview.created_at,
-            edited_at = preview.edited_at,
-            version = preview.version,
-            likes = engagement.likes,
-            comments = engagement.comments,
-            liked_by_me = engagement.liked_by_me,
+            r#"{{"id":"{}","author":{{"id":"{}","username":{},"display_name":{}}},"#,
+            entry.post, entry.author, names.username, names.display_name
         )
         .ok()?;
-        self.ends.push((listed.entry.post, self.text.len()));
+        self.text.extend_from_slice(shown.members());
+        write!(
+            self.text,
+            r#","likes":{},"comments":{},"liked_by_me":{liked_by_me}}},"#,
+            counts.likes, counts.comments
+        )
+        .ok()?;
+        self.ends.push((entry.post, self.text.len()));
         Some(())
+    }
+}
+
+/// Which of some posts the viewer likes.
+#[derive(Debug, Default)]
+pub(crate) struct Liked(Vec<PostId>);
+
+impl Liked {
+    /// Asks, in one call, for those that anybody likes.
+    pub(crate) async fn read(
+        ports: &Ports,
+        viewer: Option<UserId>,
+        posts: impl Iterator<Item = (PostId, Counts)>,
+    ) -> Result<Self, StoreError> {
+        let Some(viewer) = viewer else { return Ok(Self::default()) };
+        let mut posts: Vec<PostId> = posts.filter(|(_, counts)| counts.likes > 0).map(|(post, _)| post).collect();
+        if !posts.is_empty() {
+            let generation = ports.checkpoints.serving(ENGAGEMENT).await?;
+            let mut liked = ports.views.liked(generation, viewer, &posts).await?.into_iter();
+            posts.retain(|_| liked.next() == Some(true));
+        }
+        Ok(Self(posts))
+    }
+
+    /// Whether the post is one of them.
+    pub(crate) fn has(&self, post: PostId) -> bool {
+        self.0.contains(&post)
     }
 }

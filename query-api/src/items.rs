@@ -1,7 +1,7 @@
 //! What the API shows of posts, comments and people, as it goes over the wire.
 
 use adapters::content::Preview;
-use adapters::views::{CommentRow, Engagement, ProfileNames, ProfileRow, RelationView};
+use adapters::views::{CommentRow, Counts, ProfileNames, ProfileRow, RelationView};
 use domain::post::Visibility;
 use domain::text::{Bio, CommentText, DisplayName, Title, Username};
 use domain::{CommentId, PostId, Timestamp, UserId};
@@ -172,7 +172,7 @@ pub struct PostItem {
 
 impl PostItem {
     /// Joined of what is stored of a post, its author and its numbers.
-    pub fn new(preview: Preview, author: Person, engagement: Engagement) -> Self {
+    pub fn new(preview: Preview, author: Person, counts: Counts, liked_by_me: bool) -> Self {
         Self {
             id: preview.id,
             author,
@@ -183,9 +183,9 @@ impl PostItem {
             created_at: preview.created_at,
             edited_at: preview.edited_at,
             version: preview.version,
-            likes: engagement.likes,
-            comments: engagement.comments,
-            liked_by_me: engagement.liked_by_me,
+            likes: counts.likes,
+            comments: counts.comments,
+            liked_by_me,
         }
     }
 }

@@ -15,7 +15,8 @@ use http::{HeaderMap, HeaderName, header};
 
 use crate::access::{VisiblePost, find_post};
 use crate::api::{Api, ENGAGEMENT_OF_POSTS, Reads, TIMELINES_OF_RELATIONS};
-use crate::hydrate::People;
+use crate::cached::NewestComments;
+use crate::hydrate::{Liked, People};
 use crate::items::{CommentItem, LikeItem, ListPage, PostItem, WholePost};
 use crate::lists::NewestFirst;
 use crate::place::Place;
@@ -76,10 +77,10 @@ pub(crate) async fn whole(
         }
         let people = People::read(api.ports.content.as_ref(), [found.author]).await?;
         let author = people.person(found.author).ok_or(Code::NotFound)?;
-        let engagement = api.ports.views.engagement(generation, viewer, &[post]).await?;
-        let engagement = engagement.into_iter().next().unwrap_or_default();
+        let counts = api.cached.counts(generation, post).await?;
+        let liked = Liked::read(&api.ports, viewer, std::iter::once((post, counts))).await?;
         let whole = WholePost {
-            item: PostItem::new(preview, author, engagement),
+            item: PostItem::new(preview, author, counts, liked.has(post)),
             markdown: found.text.markdown.into(),
             html: rendered.html,
             stream_position: position.clone(),
@@ -118,9 +119,17 @@ pub(crate) async fn comments(
     let viewer = viewer.user();
     visible(&api, viewer, post).await?;
     let generation = api.ports.checkpoints.serving(ENGAGEMENT).await?;
+    let newest = match before {
+        None => Some(api.cached.comments(generation, post).await?),
+        Some(_) => None,
+    };
     // The position before the rows: a comment that comes in between, the stream tells again.
-    let position = api.ports.views.post_row(generation, post).await?.listed;
-    let (rows, next) = fill::<CommentRow>(&api, viewer, post, before, params.limit.get()).await?;
+    let position = match &newest {
+        Some(newest) => newest.position,
+        None => api.ports.views.post_row(generation, post).await?.listed,
+    };
+    let first = newest.map(|NewestComments { rows, are_all, .. }| (rows, are_all));
+    let (rows, next) = fill::<CommentRow>(&api, viewer, post, before, first, params.limit.get()).await?;
     let page = ListPage {
         items: rows.iter().filter_map(|(row, author)| CommentItem::new(row, author.clone())).collect(),
         next: next.map(|comment| api.cursors.seal(&scope, comment.as_bytes())),
@@ -157,7 +166,7 @@ pub(crate) async fn likes(
     let consistency = api.wait(&headers, READS).await?;
     let viewer = viewer.user();
     visible(&api, viewer, post).await?;
-    let (rows, next) = fill::<ReactionRow>(&api, viewer, post, before, params.limit.get()).await?;
+    let (rows, next) = fill::<ReactionRow>(&api, viewer, post, before, None, params.limit.get()).await?;
     let page = ListPage {
         items: rows.into_iter().map(|(_, user)| LikeItem { user }).collect(),
         next: next.map(|position| api.cursors.seal(&scope, &position.to_be_bytes())),

@@ -83,11 +83,14 @@ impl Done for ReactionRow {
 }
 
 /// A page of rows with their people, and the key to go on below; `None` only at the end.
+///
+/// `first`, if given, are the rows right below `before`, as many as happen to be known, and whether nothing follows them.
 pub(crate) async fn fill<R: Done>(
     api: &Api,
     viewer: Option<UserId>,
     post: PostId,
     mut before: Option<R::Key>,
+    mut first: Option<(Vec<R>, bool)>,
     limit: usize,
 ) -> Result<(Vec<(R, Person)>, Option<R::Key>), StoreError> {
     let generation = api.ports.checkpoints.serving(ENGAGEMENT).await?;
@@ -96,7 +99,18 @@ pub(crate) async fn fill<R: Done>(
     // A few more than the page takes: they spare a second round, and tell whether anything follows.
     let mut at_once = (limit + limit / 4 + 2).min(AT_ONCE);
     loop {
-        let found = R::read(api.ports.views.as_ref(), generation, post, before, at_once).await?;
+        let (found, at_end) = match first.take() {
+            Some((mut rows, are_all)) => {
+                let at_end = are_all && rows.len() <= at_once;
+                rows.truncate(at_once);
+                (rows, at_end)
+            }
+            None => {
+                let found = R::read(api.ports.views.as_ref(), generation, post, before, at_once).await?;
+                let at_end = found.len() < at_once;
+                (found, at_end)
+            }
+        };
         let count = found.len();
         examined += count;
         let apart = kept_apart(api, viewer, found.iter().map(R::by)).await?;
@@ -116,7 +130,7 @@ pub(crate) async fn fill<R: Done>(
                 page.push((row, person));
             }
         }
-        if used == count && count < at_once {
+        if used == count && at_end {
             return Ok((page, None));
         }
         if page.len() == limit || examined >= EXAMINED {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use adapters::StoreError;
+use adapters::cache::NoCache;
 use adapters::checkpoints::{Generation, Partition, SqliteCheckpoints};
 use adapters::codec::Codec;
 use adapters::content::{Commit, Content, Preview, Rendered, SqliteContent};
@@ -254,6 +255,7 @@ impl World {
             views: Arc::new(SqliteViews::new(Arc::clone(&models))),
             timelines: Arc::new(Lagging { inner: SqliteTimelines::new(Arc::clone(&models)), held_up: held_up.clone() }),
             checkpoints: Arc::new(SqliteCheckpoints::open(models, truth).expect("opens")),
+            cache: Arc::new(NoCache),
             live: Arc::new(Lossy { inner: BroadcastLive::new(16), published: AtomicU64::new(0) }),
         };
         let mut world = Self {

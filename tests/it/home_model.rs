@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use adapters::StoreError;
+use adapters::cache::NoCache;
 use adapters::checkpoints::{Checkpoints, SqliteCheckpoints};
 use adapters::codec::Codec;
 use adapters::content::{Commit, Content, Preview, Rendered, SqliteContent};
@@ -31,6 +32,7 @@ use domain::{
 use projectors::timelines::Limits;
 use projectors::{Projection, Runtime, RuntimePorts, Settings, Timelines};
 use proptest::prelude::*;
+use query_api::Ports;
 use query_api::feed::{Feed, Walk};
 
 const PEOPLE: u8 = 6;
@@ -323,12 +325,15 @@ impl World {
     async fn check(&self) -> Result<(), TestCaseError> {
         self.caught_up().await;
         self.failures.0.store(0, Ordering::SeqCst);
-        let feed = Feed::new(
-            Arc::clone(&self.content),
-            Arc::clone(&self.views),
-            Arc::clone(&self.timelines),
-            Arc::clone(&self.checkpoints),
-        );
+        let feed = Feed::new(&Ports {
+            content: Arc::clone(&self.content),
+            event_log: Arc::clone(&self.event_log),
+            views: Arc::clone(&self.views),
+            timelines: Arc::clone(&self.timelines),
+            checkpoints: Arc::clone(&self.checkpoints),
+            cache: Arc::new(NoCache),
+            live: Arc::new(BroadcastLive::new(1)),
+        });
         for number in 0..PEOPLE {
             let viewer = person(number);
             let expected = self.reference.home(viewer);

@@ -20,9 +20,11 @@ use crate::StoreError;
 use crate::checkpoints::Generation;
 
 pub mod cell;
+mod none;
 mod stored;
 
 pub use cell::{Comments, Item, Token, Value};
+pub use none::NoCache;
 pub use stored::{Shown, load_previews};
 
 /// Where keys live: what is cached in one space says nothing in another.

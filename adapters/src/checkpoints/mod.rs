@@ -374,6 +374,9 @@ pub trait Checkpoints: Send + Sync + 'static {
     /// what could not be told of.
     async fn raise(&self, epoch: Epoch) -> Result<(), StoreError>;
 
+    /// All epochs, as they are stored at this moment.
+    async fn epochs(&self) -> Result<Epochs, StoreError>;
+
     /// What operators want, kept up to date as [`Self::progress`] is.
     fn orders(&self) -> watch::Receiver<Orders>;
 

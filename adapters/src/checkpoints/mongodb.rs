@@ -34,7 +34,7 @@ use mongodb::{Collection, Database, IndexModel};
 use tokio::sync::watch;
 
 use super::{
-    Build, Checkpoints, Dropped, Epoch, Generation, LaneOrder, Orders, Outcome, OwnerEpoch, ParkedLane, Partition, Progress,
+    Build, Checkpoints, Dropped, Epoch, Epochs, Generation, LaneOrder, Orders, Outcome, OwnerEpoch, ParkedLane, Partition, Progress,
     RequestId, Taken, WorkerState,
 };
 use crate::StoreError;
@@ -326,6 +326,12 @@ impl Checkpoints for MongoCheckpoints {
         let epochs = self.store.raise(epoch).await?;
         self.known.note_epochs(epochs);
         Ok(())
+    }
+
+    async fn epochs(&self) -> Result<Epochs, StoreError> {
+        let epochs = self.store.epochs().await?;
+        self.known.note_epochs(epochs);
+        Ok(epochs)
     }
 
     fn orders(&self) -> watch::Receiver<Orders> {

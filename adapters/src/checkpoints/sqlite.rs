@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::{
-    Build, Checkpoints, Dropped, Epoch, Generation, LaneOrder, Orders, Outcome, OwnerEpoch, ParkedLane, Partition, Progress,
+    Build, Checkpoints, Dropped, Epoch, Epochs, Generation, LaneOrder, Orders, Outcome, OwnerEpoch, ParkedLane, Partition, Progress,
     RequestId, Taken, WorkerState,
 };
 use crate::StoreError;
@@ -286,6 +286,10 @@ impl Checkpoints for SqliteCheckpoints {
         let known = Arc::clone(&self.known);
         let raise = move |connection: &Connection| operating::raise(connection, epoch);
         self.read_models.write_then(raise, move |number| known.note_epoch(epoch, *number)).await.map(drop)
+    }
+
+    async fn epochs(&self) -> Result<Epochs, StoreError> {
+        self.read_models.read(operating::epochs).await
     }
 
     fn orders(&self) -> watch::Receiver<Orders> {

@@ -89,6 +89,7 @@ fn queries(
         views: Arc::clone(&stores.views),
         timelines: Arc::clone(&stores.timelines),
         checkpoints: Arc::clone(&stores.checkpoints),
+        cache: Arc::clone(&stores.cache),
         live: Arc::clone(&stores.live),
     };
     let settings = query_api::Settings {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use adapters::checkpoints::SqliteCheckpoints;
+use adapters::content::SqliteContent;
 use adapters::sqlite::{Database, Durability, TRUTH};
 use domain::{CorrelationId, Envelope, Event, EventId, LogId, Position, StreamId, Timestamp, Topic, UserId};
 
@@ -43,10 +44,11 @@ pub(super) fn envelope(stream: StreamId, sequence: u64, actor: UserId, event: Ev
     }
 }
 
-/// Checkpoints in `models`, beside a truth of their own.
-pub(super) fn checkpoints(directory: &Path, models: &Arc<Database>) -> Arc<SqliteCheckpoints> {
+/// A truth beside `models`, and checkpoints in both.
+pub(super) fn beside(directory: &Path, models: &Arc<Database>) -> (Arc<SqliteContent>, Arc<SqliteCheckpoints>) {
     let truth = Database::open(&directory.join("truth.db"), &TRUTH, Durability::Process).unwrap();
-    Arc::new(SqliteCheckpoints::open(Arc::clone(models), truth).unwrap())
+    let checkpoints = SqliteCheckpoints::open(Arc::clone(models), Arc::clone(&truth)).unwrap();
+    (Arc::new(SqliteContent::open(truth, None).unwrap()), Arc::new(checkpoints))
 }
 
 /// A place in the first partition of the posts topic.

@@ -13,7 +13,7 @@ use domain::stream::BEFORE_FIRST;
 use domain::{Event, LogId, Position, PostId, StreamId, Topic, UserId, post, relation};
 use futures::FutureExt as _;
 
-use super::fixture::{checkpoints, envelope, id, post_position};
+use super::fixture::{beside, envelope, id, post_position};
 use crate::projection::{Projection, Recorded};
 use crate::timelines::{Limits, Timelines};
 
@@ -35,7 +35,7 @@ impl World {
         let views = Arc::new(SqliteViews::new(Arc::clone(&models)));
         let timelines = Arc::new(SqliteTimelines::new(Arc::clone(&models)));
         let live = Arc::new(BroadcastLive::new(64));
-        let checkpoints = checkpoints(directory.path(), &models);
+        let (_, checkpoints) = beside(directory.path(), &models);
         let ports = (Arc::clone(&views) as _, Arc::clone(&timelines) as _, Arc::clone(&live) as _);
         let projection = Timelines::new(ports.0, ports.1, ports.2, checkpoints, LIMITS);
         Self { views, timelines, live, projection, _directory: directory }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use adapters::checkpoints::{Checkpoints, Generation, Partition};
 use adapters::event_log::{EventLog, Record, partition_of};
-use adapters::live::BroadcastLive;
 use domain::event::Schema;
 use domain::reference::Reference;
 use domain::relation::Pair;
@@ -19,7 +18,7 @@ use super::fixture::{envelope, id};
 use super::world::{FOREVER, Probe, Scripted, World, post};
 use crate::projection::Projection;
 use crate::runtime::Runtime;
-use crate::{Engagement, Profiles};
+use crate::Profiles;
 
 const PARTITIONS: u16 = 4;
 const FIRST: Partition = Partition { topic: Topic::Posts, number: 0 };
@@ -159,7 +158,7 @@ async fn process(directory: &Path) -> (World, Runtime) {
     let world = World::beside(directory, PARTITIONS).await;
     let views = world.views();
     let projections: Vec<Arc<dyn Projection>> = vec![
-        Arc::new(Engagement::new(Arc::clone(&views), Arc::new(BroadcastLive::new(16)), world.checkpoints.clone())),
+        Arc::new(world.engagement()),
         Arc::new(Profiles::new(views)),
     ];
     let log = Arc::clone(&world.event_log) as Arc<dyn EventLog>;

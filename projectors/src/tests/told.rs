@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use adapters::StoreError;
+use adapters::cache::NoCache;
 use adapters::checkpoints::{Checkpoints as _, Epochs, Generation, SqliteCheckpoints};
+use adapters::content::SqliteContent;
 use adapters::decorated::{Around, Decorated};
 use adapters::live::{BroadcastLive, Channel, Delivery, Live, Message, News, Subscription};
 use adapters::sqlite::{Database, Durability, READ_MODELS};
@@ -14,10 +16,10 @@ use async_trait::async_trait;
 use domain::relation::{self, Pair};
 use domain::{Event, LogId, Position, PostId, StreamId, UserId, reaction};
 
-use super::fixture::{checkpoints, envelope, id, post_position};
+use super::fixture::{beside, envelope, id, post_position};
 use crate::projection::{Projection as _, Recorded};
 use crate::timelines::Limits;
-use crate::{Engagement, Timelines};
+use crate::{Engagement, EngagementPorts, Timelines};
 
 /// A server of live messages that can be cut off.
 #[derive(Default)]
@@ -38,6 +40,7 @@ impl Around for Cable {
 struct World {
     views: Arc<SqliteViews>,
     timelines: Arc<SqliteTimelines>,
+    content: Arc<SqliteContent>,
     checkpoints: Arc<SqliteCheckpoints>,
     live: Arc<Decorated<BroadcastLive>>,
     cable: Arc<Cable>,
@@ -48,12 +51,14 @@ impl World {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let models = Database::open(&directory.path().join("models.db"), &READ_MODELS, Durability::Process).unwrap();
+        let (content, checkpoints) = beside(directory.path(), &models);
         let cable = Arc::new(Cable::default());
         let live = Decorated::new(Arc::new(BroadcastLive::new(16)), Arc::clone(&cable) as Arc<dyn Around>);
         Self {
             views: Arc::new(SqliteViews::new(Arc::clone(&models))),
             timelines: Arc::new(SqliteTimelines::new(Arc::clone(&models))),
-            checkpoints: checkpoints(directory.path(), &models),
+            content,
+            checkpoints,
             live: Arc::new(live),
             cable,
             _directory: directory,
@@ -66,7 +71,13 @@ impl World {
     }
 
     fn engagement(&self) -> Engagement {
-        Engagement::new(Arc::clone(&self.views) as _, Arc::clone(&self.live) as _, self.checkpoints.clone())
+        Engagement::new(EngagementPorts {
+            content: self.content.clone(),
+            views: Arc::clone(&self.views) as _,
+            cache: Arc::new(NoCache),
+            live: Arc::clone(&self.live) as _,
+            checkpoints: self.checkpoints.clone(),
+        })
     }
 
     fn epochs(&self) -> Epochs {

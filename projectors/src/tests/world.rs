@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adapters::StoreError;
+use adapters::cache::NoCache;
 use adapters::checkpoints::{Build, Checkpoints, Generation, Owner, Partition, SqliteCheckpoints};
 use adapters::codec::Codec;
 use adapters::content::{Content, SqliteContent};
 use adapters::event_log::{EventLog, Logged, Membership, Record, SqliteEventLog};
+use adapters::live::BroadcastLive;
 use adapters::secrets::Secrets;
 use adapters::sqlite::{Database, Durability, READ_MODELS, Sharing, TRUTH};
 use adapters::views::{SqliteViews, Views};
@@ -21,6 +23,7 @@ use tokio::sync::watch;
 use super::fixture::{envelope, id};
 use crate::projection::{ApplyError, Projection, Recorded};
 use crate::runtime::{Runtime, RuntimePorts, Settings, State};
+use crate::{Engagement, EngagementPorts};
 
 pub(super) const NAME: &str = "probe";
 pub(super) const FOREVER: Duration = Duration::from_secs(60);
@@ -123,6 +126,7 @@ pub(super) struct World {
     pub(super) event_log: Arc<SqliteEventLog>,
     pub(super) checkpoints: Arc<SqliteCheckpoints>,
     pub(super) codec: Arc<Codec>,
+    content: Arc<dyn Content>,
     truth: Arc<Database>,
     models: Arc<Database>,
     _directory: Option<tempfile::TempDir>,
@@ -157,7 +161,8 @@ impl World {
         Self {
             event_log,
             checkpoints: Arc::new(SqliteCheckpoints::open(Arc::clone(&models), Arc::clone(&truth)).unwrap()),
-            codec: Arc::new(Codec::new(content, &secrets)),
+            codec: Arc::new(Codec::new(Arc::clone(&content), &secrets)),
+            content,
             truth,
             models,
             _directory: None,
@@ -187,6 +192,17 @@ impl World {
             first_truce: truce,
         };
         Runtime::start(ports, projections, settings).await.unwrap()
+    }
+
+    /// The projection of counts, over these stores.
+    pub(super) fn engagement(&self) -> Engagement {
+        Engagement::new(EngagementPorts {
+            content: Arc::clone(&self.content),
+            views: self.views(),
+            cache: Arc::new(NoCache),
+            live: Arc::new(BroadcastLive::new(16)),
+            checkpoints: Arc::clone(&self.checkpoints) as _,
+        })
     }
 
     pub(super) fn views(&self) -> Arc<dyn Views> {

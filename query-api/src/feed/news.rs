@@ -108,9 +108,11 @@ impl Feed {
         let candidates = Candidates::new(entries, limit);
         let entries = self.still_followed(generation, viewer, candidates).await?.entries;
         let posts: Vec<PostId> = entries.iter().map(|entry| entry.post).collect();
-        let previews = self.content.previews(&posts).await?;
-        let listed = entries.into_iter().zip(previews);
-        Ok(listed.filter_map(|(entry, preview)| readable(List::Home(viewer), entry, preview)).collect())
+        let counted = self.checkpoints.serving(ENGAGEMENT).await?;
+        let listed = entries.into_iter().zip(self.cached.posts(counted, &posts).await?);
+        let readable =
+            |(entry, (shown, counts)): (Entry, (Option<_>, _))| readable(List::Home(viewer), entry, shown, counts);
+        Ok(listed.filter_map(readable).collect())
     }
 }
 

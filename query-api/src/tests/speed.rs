@@ -108,8 +108,12 @@ async fn where_the_time_of_a_home_goes() {
         ports.content.states(&streams).await.unwrap();
     })
     .await;
-    measure("  engagement", async || {
-        ports.views.engagement(GENERATION, Some(ada), &posts).await.unwrap();
+    measure("  counts", async || {
+        ports.views.counts(GENERATION, &posts).await.unwrap();
+    })
+    .await;
+    measure("  liked", async || {
+        ports.views.liked(GENERATION, ada, &posts).await.unwrap();
     })
     .await;
 }

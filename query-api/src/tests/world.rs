@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use adapters::cache::NoCache;
 use adapters::checkpoints::{Build, Generation, Owner, OwnerEpoch, Partition, SqliteCheckpoints, TIMELINES};
 use adapters::content::{Commit, Preview, Rendered, SqliteContent};
 use adapters::decorated::Decorated;
@@ -73,6 +74,7 @@ impl World {
             views: Arc::new(Decorated::new(Arc::new(SqliteViews::new(read_models.clone())), calls.clone())),
             timelines: Arc::new(Decorated::new(Arc::new(SqliteTimelines::new(read_models.clone())), calls.clone())),
             checkpoints: Arc::new(SqliteCheckpoints::open(read_models, truth).unwrap()),
+            cache: Arc::new(NoCache),
             live: live.clone(),
         };
         Self {
@@ -89,8 +91,7 @@ impl World {
     }
 
     pub(super) fn feed(&self) -> Feed {
-        let Ports { content, views, timelines, checkpoints, .. } = self.ports.clone();
-        Feed::new(content, views, timelines, checkpoints)
+        Feed::new(&self.ports)
     }
 
     /// A later time at every call.

@@ -25,7 +25,7 @@ use command_api::relay::{self, Relay};
 use command_api::write_path::WritePath;
 use harness::{Client, Server, Setup, Stores, random};
 use projectors::timelines::Limits;
-use projectors::{Engagement, Profiles, Projection, Runtime, RuntimePorts, Settings, Timelines};
+use projectors::{Engagement, EngagementPorts, Profiles, Projection, Runtime, RuntimePorts, Settings, Timelines};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tokio::net::TcpListener;
@@ -130,6 +130,7 @@ impl Inside {
             views: stores.views,
             timelines: stores.timelines,
             checkpoints: stores.checkpoints,
+            cache: stores.cache,
             live: stores.live,
         };
         let router = command_api::router(CommandState::new(write_path, tokens, secrets, passwords))
@@ -149,7 +150,7 @@ impl Inside {
 }
 
 async fn projections(stores: &stores::Stores, codec: Arc<Codec>) -> Runtime {
-    let stores::Stores { event_log, views, timelines, checkpoints, live, .. } = stores.clone();
+    let stores::Stores { content, event_log, views, timelines, checkpoints, cache, live, .. } = stores.clone();
     let all: Vec<Arc<dyn Projection>> = vec![
         Arc::new(Timelines::new(
             Arc::clone(&views),
@@ -158,7 +159,13 @@ async fn projections(stores: &stores::Stores, codec: Arc<Codec>) -> Runtime {
             Arc::clone(&checkpoints),
             Limits::default(),
         )),
-        Arc::new(Engagement::new(Arc::clone(&views), live, Arc::clone(&checkpoints))),
+        Arc::new(Engagement::new(EngagementPorts {
+            content,
+            views: Arc::clone(&views),
+            cache,
+            live,
+            checkpoints: Arc::clone(&checkpoints),
+        })),
         Arc::new(Profiles::new(views)),
     ];
     let patient = Settings {

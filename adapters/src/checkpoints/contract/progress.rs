@@ -78,6 +78,8 @@ pub(crate) async fn epochs_are_seen_with_the_checkpoint_at_the_latest(
     let epoch = take(elsewhere, BUILD, PLACE).await;
     for offset in 1..=20 {
         elsewhere.raise(Epoch::Cache).await.unwrap();
+        let stored = Epochs { cache: u64::try_from(offset).unwrap(), live: 1 };
+        assert_eq!(checkpoints.epochs().await.unwrap(), stored, "whoever asks is told what is stored now");
         elsewhere.save(BUILD, epoch, at(PLACE, offset)).await.unwrap();
     }
     until(&mut progress, |progress| {

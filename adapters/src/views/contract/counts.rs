@@ -35,7 +35,7 @@ pub(crate) async fn what_nobody_wrote_is_zero(views: &dyn Views) {
     assert_eq!(views.counts(ONE, &[post(1)]).await.unwrap(), [Counts::from(nothing)]);
     assert_eq!(views.liked(ONE, user(1), &[post(1)]).await.unwrap(), [false]);
     assert_eq!(views.counts(ONE, &[]).await.unwrap(), []);
-    assert_eq!(views.liked(ONE, user(1), &[]).await.unwrap(), []);
+    assert!(views.liked(ONE, user(1), &[]).await.unwrap().is_empty());
     assert_eq!(views.likes(ONE, post(1), None, 10).await.unwrap(), []);
     assert_eq!(views.comments(ONE, post(1), None, 10).await.unwrap(), []);
     assert_eq!(views.comments_changed(ONE, post(1), BEFORE_FIRST, 10).await.unwrap(), []);

@@ -1,0 +1,119 @@
+//! Keeping the cache up to date with a batch, or owning up that it could not be told.
+//!
+//! K2: the masters are written before this, and the checkpoint moves after it, so that a cached value is never older than
+//! the checkpoint says. It is done again on redelivery, which changes nothing. A cache that cannot be reached is not waited
+//! for: its epoch is raised, so that nobody reads what it holds any more.
+//!
+//! Which epoch the cache is told under is asked of the store after the masters were written. Whoever reads under a later one
+//! loads after that, and so finds in the masters what the cache is told here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use adapters::StoreError;
+use adapters::cache::{Cache, Item, Key, ListKey, Lookup, Space, Value, load_previews};
+use adapters::checkpoints::{Checkpoints, Epoch, Generation};
+use adapters::content::Content;
+use adapters::views::Counts;
+use domain::{LogId, PostId};
+
+/// Who keeps it.
+pub(crate) struct CacheKeeper {
+    cache: Arc<dyn Cache>,
+    content: Arc<dyn Content>,
+    checkpoints: Arc<dyn Checkpoints>,
+    /// Whether the last batch could not be told of: trouble is logged when it begins and when it ends.
+    in_trouble: AtomicBool,
+}
+
+/// What a batch has changed of what may be cached.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Posts that were published, edited or deleted.
+    pub(crate) posts: Vec<PostId>,
+    /// Counts as they are in the views now.
+    pub(crate) counts: Vec<(PostId, Counts)>,
+    /// Comments that were added, in order of their positions, of posts that are not in `dropped`.
+    pub(crate) added: Vec<(PostId, Vec<Item>)>,
+    /// Posts of which a comment was edited or deleted.
+    pub(crate) dropped: Vec<PostId>,
+}
+
+impl CacheKeeper {
+    pub(crate) fn new(cache: Arc<dyn Cache>, content: Arc<dyn Content>, checkpoints: Arc<dyn Checkpoints>) -> Self {
+        Self { cache, content, checkpoints, in_trouble: AtomicBool::new(false) }
+    }
+
+    /// Tells the cache of a batch that is in the masters.
+    ///
+    /// # Errors
+    /// The masters', and that the epoch cannot be raised.
+    pub(crate) async fn tell(
+        &self,
+        log: LogId,
+        generation: Generation,
+        changes: Changes,
+    ) -> Result<(), StoreError> {
+        let space = Space { log, epoch: self.checkpoints.epochs().await?.cache };
+        match self.try_tell(space, generation, changes).await {
+            Ok(()) => {
+                if self.in_trouble.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the cache is told of changes again");
+                }
+                Ok(())
+            }
+            Err(Trouble::Master(error)) => Err(error),
+            Err(Trouble::Cache(error)) => {
+                if !self.in_trouble.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "the cache cannot be told of changes, and is given up");
+                }
+                self.checkpoints.raise(Epoch::Cache).await
+            }
+        }
+    }
+
+    async fn try_tell(&self, space: Space, generation: Generation, changes: Changes) -> Result<(), Trouble> {
+        let Changes { posts, counts, added, dropped } = changes;
+        let counts = counts.into_iter().map(|(post, counts)| (Key::Counts(generation, post), Value::from(counts)));
+        let list = |post| ListKey(generation, post);
+        let counts = self.cache.update(space, counts.collect());
+        let added = added.into_iter().map(|(post, items)| (list(post), items)).collect();
+        let added = self.cache.add_comments(space, added);
+        let dropped = self.cache.drop_comments(space, dropped.into_iter().map(list).collect());
+        let lists = async { futures::try_join!(counts, added, dropped).map_err(Trouble::Cache) };
+        futures::try_join!(self.tell_posts(space, posts), lists)?;
+        Ok(())
+    }
+
+    /// New posts are in the cache before anybody asks for them. They get there as everything does, under a lease: whoever
+    /// sleeps between reading and telling fills nothing.
+    async fn tell_posts(&self, space: Space, posts: Vec<PostId>) -> Result<(), Trouble> {
+        if posts.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<Key> = posts.iter().copied().map(Key::Preview).collect();
+        let looked_up = self.cache.look_up(space, &keys).await.map_err(Trouble::Cache)?;
+        let values = load_previews(self.content.as_ref(), &posts).await.map_err(Trouble::Master)?;
+        let (mut fills, mut updates) = (Vec::new(), Vec::new());
+        for ((key, looked_up), value) in keys.into_iter().zip(looked_up).zip(values) {
+            match looked_up {
+                Lookup::Granted(token) => fills.push((key, token, value)),
+                Lookup::Found(_) | Lookup::Taken => updates.push((key, value)),
+            }
+        }
+        if !fills.is_empty() {
+            self.cache.fill(space, fills).await.map_err(Trouble::Cache)?;
+        }
+        if !updates.is_empty() {
+            self.cache.update(space, updates).await.map_err(Trouble::Cache)?;
+        }
+        Ok(())
+    }
+}
+
+enum Trouble {
+    /// It is waited for.
+    Master(StoreError),
+    /// It is given up.
+    Cache(StoreError),
+}
