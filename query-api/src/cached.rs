@@ -16,11 +16,12 @@ use std::time::Duration;
 use adapters::StoreError;
 use adapters::cache::{Lookup, Space, Token};
 use async_trait::async_trait;
-use rand::RngExt as _;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
 mod shelves;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use shelves::{Cached, NewestComments};
 
@@ -170,7 +171,7 @@ impl<S: Shelf> Reader<S> {
             if flights.is_empty() || Instant::now() >= deadline {
                 break;
             }
-            sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         let keys = keys(&flights);

@@ -3,8 +3,12 @@
 //! JWTs with HS256 and a key id. The header's other fields decide nothing: the algorithm is ours, and a key id that is
 //! not ours is refused, so neither `alg: none` nor a key of the client's choice gets anywhere.
 
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use domain::{SessionId, Timestamp, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
 use crate::secrets::{SigningKey, SigningKeys};
@@ -15,6 +19,9 @@ pub const LIFETIME_SECONDS: i64 = 900;
 /// Longer than any token that is issued: what is longer is not parsed.
 const LONGEST: usize = 1024;
 
+/// Verified tokens that are remembered.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16 * 1024).unwrap();
+
 /// What a token says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claims {
@@ -24,6 +31,13 @@ pub struct Claims {
     pub session: SessionId,
     /// Until when.
     pub expires: Timestamp,
+}
+
+impl Claims {
+    /// These, if they have not expired.
+    fn at(self, now: Timestamp) -> Result<Self, InvalidToken> {
+        if self.expires > now { Ok(self) } else { Err(InvalidToken) }
+    }
 }
 
 /// A token that is not accepted. Why is told to nobody.
@@ -45,6 +59,8 @@ pub struct AccessTokens {
     keys: SigningKeys,
     validation: Validation,
     origins: Vec<String>,
+    /// What was verified says the same until it expires, and clients send the same token with every request.
+    verified: Mutex<LruCache<Box<str>, Claims>>,
 }
 
 impl AccessTokens {
@@ -54,7 +70,7 @@ impl AccessTokens {
         // Against our own clock, below: tests must be able to stand at any moment.
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
-        Self { keys, validation, origins: Vec::new() }
+        Self { keys, validation, origins: Vec::new(), verified: Mutex::new(LruCache::new(REMEMBERED)) }
     }
 
     /// Also accepts cookies from pages of these origins, for example `https://social.example`.
@@ -88,12 +104,21 @@ impl AccessTokens {
         if token.len() > LONGEST {
             return Err(InvalidToken);
         }
+        if let Some(claims) = self.verified().get(token).copied() {
+            return claims.at(now);
+        }
         let kid = decode_header(token).map_err(|_| InvalidToken)?.kid.ok_or(InvalidToken)?;
         let SigningKey { key, .. } = self.keys.get(&kid).ok_or(InvalidToken)?;
         let key = DecodingKey::from_secret(key.as_bytes());
         let Wire { sub, sid, exp } = decode(token, &key, &self.validation).map_err(|_| InvalidToken)?.claims;
         let expires = Timestamp::from_millis(exp.saturating_mul(1000));
-        if expires > now { Ok(Claims { user: sub, session: sid, expires }) } else { Err(InvalidToken) }
+        let claims = Claims { user: sub, session: sid, expires }.at(now)?;
+        self.verified().put(token.into(), claims);
+        Ok(claims)
+    }
+
+    fn verified(&self) -> MutexGuard<'_, LruCache<Box<str>, Claims>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use adapters::cache;
 use adapters::checkpoints::{ENGAGEMENT, PROFILES, TIMELINES};
 use adapters::http::rate_limits::PerMinute;
 use adapters::stores::StoreUrls;
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) partitions: u16,
     /// Where each kind of data is.
     pub(crate) stores: Stores,
+    /// What is cached.
+    pub(crate) cache: Cache,
     /// What a client may ask for at most.
     pub(crate) limits: Limits,
     /// How often a client may ask.
@@ -69,7 +72,21 @@ pub(crate) struct Stores {
     pub(crate) views: String,
     pub(crate) timelines: String,
     pub(crate) checkpoints: String,
+    pub(crate) cache: String,
     pub(crate) live: String,
+}
+
+/// How long what is cached lives, and how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cache {
+    pub(crate) preview_seconds: u64,
+    pub(crate) counts_seconds: u64,
+    pub(crate) comments_seconds: u64,
+    pub(crate) lease_seconds: u64,
+    pub(crate) jitter_percent: u8,
+    pub(crate) comments: usize,
+    pub(crate) memory_mib: u64,
 }
 
 /// Limits of the HTTP server.
@@ -144,6 +161,7 @@ impl Default for Config {
     fn default() -> Self {
         let limits = timelines::Limits::default();
         let settings = projectors::Settings::default();
+        let cached = cache::Limits::default();
         let passwords = PasswordSettings::default();
         let truth = || format!("sqlite:{DATA_DIR}/truth.db");
         let read_models = || format!("sqlite:{DATA_DIR}/read_models.db");
@@ -162,7 +180,17 @@ impl Default for Config {
                 views: read_models(),
                 timelines: read_models(),
                 checkpoints: read_models(),
+                cache: "memory:".to_owned(),
                 live: "memory:".to_owned(),
+            },
+            cache: Cache {
+                preview_seconds: cached.preview.as_secs(),
+                counts_seconds: cached.counts.as_secs(),
+                comments_seconds: cached.comments.as_secs(),
+                lease_seconds: cached.lease.as_secs(),
+                jitter_percent: cached.jitter_percent,
+                comments: cached.kept,
+                memory_mib: 32,
             },
             limits: Limits {
                 body_bytes: 256 * 1024,
@@ -225,6 +253,19 @@ impl Config {
         }
     }
 
+    /// How long what is cached lives, and how much of it.
+    pub(crate) fn cache_limits(&self) -> cache::Limits {
+        let Cache { preview_seconds, counts_seconds, comments_seconds, lease_seconds, .. } = self.cache;
+        cache::Limits {
+            preview: Duration::from_secs(preview_seconds),
+            counts: Duration::from_secs(counts_seconds),
+            comments: Duration::from_secs(comments_seconds),
+            lease: Duration::from_secs(lease_seconds),
+            jitter_percent: self.cache.jitter_percent,
+            kept: self.cache.comments,
+        }
+    }
+
     /// Where fan-out and homes end.
     pub(crate) fn timeline_limits(&self) -> timelines::Limits {
         let Projections { hot_author_followers, trim_at, trim_to, trim_every, .. } = self.projections;
@@ -281,6 +322,10 @@ impl Config {
             ("limits.header_seconds", self.limits.header_seconds as usize),
             ("limits.request_seconds", self.limits.request_seconds as usize),
             ("limits.requests", self.limits.requests),
+            ("cache.preview_seconds", self.cache.preview_seconds as usize),
+            ("cache.counts_seconds", self.cache.counts_seconds as usize),
+            ("cache.comments_seconds", self.cache.comments_seconds as usize),
+            ("cache.lease_seconds", self.cache.lease_seconds as usize),
             ("projections.batch", batch),
             ("projections.parallelism", parallelism),
             ("projections.trim_to", trim_to),
@@ -292,6 +337,12 @@ impl Config {
         }
         if !(1..=1024).contains(&self.partitions) {
             return Err(("partitions", format!("must be from 1 to 1024, not {}", self.partitions)));
+        }
+        if self.cache.jitter_percent > 90 {
+            return Err(("cache.jitter_percent", "must be at most 90".to_owned()));
+        }
+        if !(1..=1000).contains(&self.cache.comments) {
+            return Err(("cache.comments", format!("must be from 1 to 1000, not {}", self.cache.comments)));
         }
         if trim_to >= trim_at {
             return Err(("projections.trim_to", format!("must be below projections.trim_at, which is {trim_at}")));

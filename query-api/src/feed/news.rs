@@ -4,7 +4,7 @@
 //! looked may have lost rows that it has not told; then the followed authors' own timelines have them all.
 
 use adapters::StoreError;
-use adapters::checkpoints::Generation;
+use adapters::checkpoints::{ENGAGEMENT, Generation};
 use adapters::timelines::{Entry, Order, Span};
 use domain::{PostId, UserId};
 
