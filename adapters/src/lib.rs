@@ -3,6 +3,7 @@
 //!
 //! `http` is the outside that calls us: the conventions that the command API and the query API share.
 
+pub mod cache;
 pub mod checkpoints;
 pub mod codec;
 pub mod content;
@@ -13,6 +14,8 @@ pub mod http;
 pub mod live;
 #[cfg(feature = "mongodb")]
 mod mongodb;
+#[cfg(feature = "redis")]
+mod redis;
 pub mod secrets;
 pub mod sqlite;
 pub mod stores;
