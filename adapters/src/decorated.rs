@@ -9,6 +9,7 @@ use domain::{CommentId, Lane, LogId, Position, PostId, StreamId, Timestamp, Topi
 use tokio::sync::watch;
 
 use crate::StoreError;
+use crate::cache::{self, Cache, Comments, Item, Key, ListKey, Lookup, Space, Token};
 use crate::checkpoints::{
     Build, Checkpoints, Dropped, Epoch, Epochs, Generation, LaneOrder, Orders, Outcome, Owner, OwnerEpoch, ParkedLane, Partition,
     Progress, RequestId, Taken, WorkerState,
@@ -206,5 +207,23 @@ decorated! {
         publish(channel: Channel, messages: Vec<Message>) -> (), StoreError;
         publish_to_each(channels: Vec<Channel>, message: Message) -> (), StoreError;
         subscribe(channel: Channel) -> Box<dyn Subscription>, StoreError;
+    }
+}
+
+decorated! {
+    Cache {
+        fn limits(&self) -> cache::Limits {
+            self.port.limits()
+        }
+    } {
+        values(space: Space, keys: &[Key]) -> Vec<Option<cache::Value>>, StoreError;
+        look_up(space: Space, keys: &[Key]) -> Vec<Lookup<cache::Value>>, StoreError;
+        fill(space: Space, fills: Vec<(Key, Token, cache::Value)>) -> Vec<bool>, StoreError;
+        update(space: Space, updates: Vec<(Key, cache::Value)>) -> (), StoreError;
+        comments(space: Space, key: ListKey) -> Option<Comments>, StoreError;
+        look_up_comments(space: Space, key: ListKey) -> Lookup<Comments>, StoreError;
+        fill_comments(space: Space, key: ListKey, token: Token, list: Comments) -> bool, StoreError;
+        add_comments(space: Space, additions: Vec<(ListKey, Vec<Item>)>) -> (), StoreError;
+        drop_comments(space: Space, keys: Vec<ListKey>) -> (), StoreError;
     }
 }

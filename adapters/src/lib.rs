@@ -14,6 +14,8 @@ pub mod http;
 pub mod live;
 #[cfg(feature = "mongodb")]
 mod mongodb;
+#[cfg(feature = "redis")]
+mod redis;
 pub mod secrets;
 pub mod sqlite;
 pub mod stores;

@@ -129,6 +129,7 @@ pub fn fill_comments(cell: Option<&ListCell>, token: Token, mut list: Comments, 
         Some(_) | None => return None,
     };
     let loaded = list.version;
+    list.items.truncate(kept);
     let news: Vec<&Item> = additions.items.iter().filter(|item| item.position > loaded).collect();
     if additions.dropped > loaded && news.len() < kept {
         return Some(Filled::Nothing);

@@ -15,16 +15,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{LogId, PostId};
+use rand::RngExt as _;
 
 use crate::StoreError;
 use crate::checkpoints::Generation;
 
 pub mod cell;
+#[cfg(test)]
+mod contract;
+mod counters;
+mod memory;
 mod none;
+#[cfg(feature = "redis")]
+mod redis;
 mod stored;
 
 pub use cell::{Comments, Item, Token, Value};
+pub use memory::MemoryCache;
 pub use none::NoCache;
+#[cfg(feature = "redis")]
+pub use redis::RedisCache;
 pub use stored::{Shown, load_previews};
 
 /// Where keys live: what is cached in one space says nothing in another.
@@ -69,7 +79,7 @@ pub enum Lookup<V> {
 /// How long things live, and how much of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// A preview, since it was last asked for.
+    /// A preview, since it was filled in, changed or last asked for.
     pub preview: Duration,
     /// Counts, since they were filled in or changed.
     pub counts: Duration,
@@ -97,10 +107,41 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// How long a value of `key` lives from now on.
+    fn of(&self, key: Key) -> Duration {
+        self.jittered(match key {
+            Key::Preview(_) => self.preview,
+            Key::Counts(..) => self.counts,
+        })
+    }
+
+    /// How long a list lives from now on.
+    fn of_list(&self) -> Duration {
+        self.jittered(self.comments)
+    }
+
+    /// How long a lease lives.
+    fn of_lease(&self) -> Duration {
+        within_reason(self.lease)
+    }
+
+    fn jittered(&self, whole: Duration) -> Duration {
+        let most = f64::from(self.jitter_percent.min(100)) / 100.0;
+        let part = if most > 0.0 { rand::rng().random_range(0.0..=most) } else { 0.0 };
+        within_reason(whole.mul_f64(1.0 - part))
+    }
+}
+
+/// What no store counts differently: at least a millisecond, at most a century.
+fn within_reason(life: Duration) -> Duration {
+    life.clamp(Duration::from_millis(1), Duration::from_secs(100 * 365 * 24 * 60 * 60))
+}
+
 /// The cache.
 ///
-/// Every call is one round trip for all its keys, and each key's part of it happens at once or, if the call fails, perhaps
-/// not at all. Answers are in the order of the keys; keys are distinct.
+/// Every call is one round trip for all its keys (asking for leases may be another), and each key's part of it happens at
+/// once or, if the call fails, perhaps not at all. Answers are in the order of the keys; keys are distinct.
 ///
 /// # Errors
 /// All calls: [`StoreError::Unavailable`] when the cache cannot be reached in time. A reader goes to the master then. An
@@ -128,16 +169,11 @@ pub trait Cache: Send + Sync + 'static {
     /// The list that is there, or a lease: [`cell::look_up`].
     async fn look_up_comments(&self, space: Space, key: ListKey) -> Result<Lookup<Comments>, StoreError>;
 
-    /// Fills in a list that was loaded under a lease: [`cell::fill_comments`]. Answers whether the fill counted.
+    /// Fills in a list that was loaded under a lease: [`cell::fill_comments`]. Answers whether there is a list now.
     ///
     /// `list` has as many of the post's comments as [`Limits::kept`] says, or all; its version was read *before* its items.
-    async fn fill_comments(
-        &self,
-        space: Space,
-        key: ListKey,
-        token: Token,
-        list: Comments,
-    ) -> Result<bool, StoreError>;
+    async fn fill_comments(&self, space: Space, key: ListKey, token: Token, list: Comments)
+    -> Result<bool, StoreError>;
 
     /// Adds comments to lists, in order of their positions: [`cell::add`].
     async fn add_comments(&self, space: Space, additions: Vec<(ListKey, Vec<Item>)>) -> Result<(), StoreError>;

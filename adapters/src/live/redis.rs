@@ -27,26 +27,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use redis::RedisError;
 use tokio::sync::watch;
 
 use super::{Channel, Live, Message, Subscription};
 use crate::StoreError;
+use crate::redis::{Connection, Kept, Link, Server};
 use crate::url::StoreUrl;
 
 mod channels;
 mod keepers;
 mod link;
-mod server;
 #[cfg(test)]
 mod tests;
 
 use channels::Channels;
-use keepers::Publishing;
-use link::Link;
-use server::Server;
 
-/// How long the server has for an answer.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 /// How long a subscription waits for its confirmation, a new connection included.
 const SUBSCRIBES_WITHIN: Duration = Duration::from_secs(5);
 
@@ -54,8 +50,8 @@ const SUBSCRIBES_WITHIN: Duration = Duration::from_secs(5);
 pub struct RedisLive {
     server: Arc<Server>,
     channels: Arc<Channels>,
-    publishing: watch::Receiver<Publishing>,
-    /// Its end ends the tasks that keep the connections.
+    publisher: Kept<Link>,
+    /// Its end ends the task that keeps the subscriptions.
     _open: watch::Sender<()>,
 }
 
@@ -68,16 +64,15 @@ impl RedisLive {
         let server = Server::from_url(url)?;
         let server = Arc::new(server.with_mode_asked().await?);
         let channels = Arc::new(Channels::new(buffer));
-        let publisher = Link::open(&server, |_| true).await.map_err(|error| server.refusal(&error))?;
+        let publisher = <Link as Connection>::open(&server).await.map_err(|error| server.refusal(&error))?;
         let subscriber = keepers::subscribing_link(&server, &channels).await;
         let subscriber = subscriber.map_err(|error| server.refusal(&error))?;
         may_do_what_it_must(&server, &publisher, &subscriber).await?;
 
         let (open, is_open) = watch::channel(());
-        let (up, publishing) = watch::channel(Publishing::Up(publisher.clone()));
-        tokio::spawn(keepers::keep_publishing(Arc::clone(&server), publisher, up, is_open.clone()));
+        let publisher = Kept::keep(Arc::clone(&server), publisher);
         tokio::spawn(keepers::keep_subscribing(Arc::clone(&server), Arc::clone(&channels), subscriber, is_open));
-        Ok(Self { server, channels, publishing, _open: open })
+        Ok(Self { server, channels, publisher, _open: open })
     }
 
     /// Channels that somebody listens to here.
@@ -89,36 +84,44 @@ impl RedisLive {
         if messages.is_empty() {
             return Ok(());
         }
-        let link = match &*self.publishing.borrow() {
-            Publishing::Up(link) => link.clone(),
-            Publishing::Down(why) => {
-                return Err(StoreError::Unavailable(format!("{} is not connected: {why}", self.server)));
-            }
-        };
-        link.publish(messages).await.map_err(|error| {
-            // Whatever it was, a new connection (and in a cluster a new map of the slots) is the cure to be tried.
-            link.give_up();
-            StoreError::Unavailable(self.server.told(&error))
-        })
+        let link = self.publisher.present()?;
+        link.publish(messages).await.map_err(|error| self.publisher.failure(&link, &error))
+    }
+
+    /// What a channel is called on the wire.
+    fn name_of(&self, channel: Channel) -> Arc<str> {
+        Arc::from(format!("{}:{{{channel}}}", self.server.prefix()))
+    }
+}
+
+impl Connection for Link {
+    const PURPOSE: &'static str = "publishing live messages";
+
+    async fn open(server: &Server) -> Result<Self, RedisError> {
+        Self::open(server, |_| true).await
+    }
+
+    fn link(&self) -> &Link {
+        self
     }
 }
 
 #[async_trait]
 impl Live for RedisLive {
     async fn publish(&self, channel: Channel, messages: Vec<Message>) -> Result<(), StoreError> {
-        let name = self.server.name_of(channel);
+        let name = self.name_of(channel);
         let written = messages.iter().map(|message| Ok((Arc::clone(&name), written(message)?)));
         self.send(&written.collect::<Result<Vec<_>, StoreError>>()?).await
     }
 
     async fn publish_to_each(&self, channels: Vec<Channel>, message: Message) -> Result<(), StoreError> {
         let message = written(&message)?;
-        let messages = channels.into_iter().map(|channel| (self.server.name_of(channel), Arc::clone(&message)));
+        let messages = channels.into_iter().map(|channel| (self.name_of(channel), Arc::clone(&message)));
         self.send(&messages.collect::<Vec<_>>()).await
     }
 
     async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, StoreError> {
-        let listener = self.channels.listen(self.server.name_of(channel));
+        let listener = self.channels.listen(self.name_of(channel));
         match tokio::time::timeout(SUBSCRIBES_WITHIN, listener.confirmed()).await {
             Ok(()) => Ok(Box::new(listener)),
             Err(_) => {
@@ -142,7 +145,8 @@ fn written(message: &Message) -> Result<Arc<[u8]>, StoreError> {
 
 /// Rights that are missing are told at the start, not when the first reader comes.
 async fn may_do_what_it_must(server: &Server, publisher: &Link, subscriber: &Link) -> Result<(), StoreError> {
-    let name = server.probe();
+    // Nobody listens to it.
+    let name: Arc<str> = Arc::from(format!("{}:{{probe}}", server.prefix()));
     let tried = async {
         subscriber.subscribe(std::slice::from_ref(&name)).await?;
         subscriber.unsubscribe(std::slice::from_ref(&name)).await?;

@@ -1,75 +1,14 @@
-//! The tasks that keep the two links: they open them again, and the one of the subscriptions does what its channels ask
-//! for.
+//! The task that keeps the link of all subscriptions: it opens it again, and does what its channels ask for.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rand::RngExt as _;
 use redis::RedisError;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::timeout;
 
-use super::ANSWERS_WITHIN;
 use super::channels::Channels;
-use super::link::Link;
-use super::server::Server;
-
-/// A link that says nothing is asked whether it is still there, this often.
-const PINGS_EVERY: Duration = Duration::from_secs(5);
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
-
-/// What there is to publish on.
-pub(super) enum Publishing {
-    Up(Link),
-    Down(String),
-}
-
-/// Keeps the link to publish on until the port is dropped.
-pub(super) async fn keep_publishing(
-    server: Arc<Server>,
-    mut link: Link,
-    state: watch::Sender<Publishing>,
-    mut is_open: watch::Receiver<()>,
-) {
-    let end = ended(&mut is_open);
-    let work = async {
-        loop {
-            let why = watched(&server, &link).await;
-            tracing::warn!(%server, why, "the connection to publish live messages on is lost");
-            state.send_replace(Publishing::Down(why));
-            let mut pauses = Pauses::default();
-            link = loop {
-                match Link::open(&server, |_| true).await {
-                    Ok(link) => break link,
-                    Err(error) => state.send_replace(Publishing::Down(server.told(&error))),
-                };
-                pauses.pause().await;
-            };
-            tracing::info!(%server, "live messages can be published again");
-            state.send_replace(Publishing::Up(link.clone()));
-        }
-    };
-    tokio::select! {
-        () = end => {}
-        () = work => {}
-    }
-}
-
-/// Returns why, once a link is of no use.
-async fn watched(server: &Server, link: &Link) -> String {
-    let mut ticks = ticks();
-    loop {
-        tokio::select! {
-            () = link.broken() => return "the connection broke".to_owned(),
-            _ = ticks.tick() => {}
-        }
-        if let Err(error) = link.ping().await {
-            return server.told(&error);
-        }
-    }
-}
+use crate::redis::{ANSWERS_WITHIN, Link, Pauses, Server, ended, ticks};
 
 /// A link whose confirmations and messages go to `channels`, which have no other from now on.
 pub(super) async fn subscribing_link(server: &Server, channels: &Arc<Channels>) -> Result<Link, RedisError> {
@@ -155,32 +94,4 @@ async fn subscribed(
     };
     tracing::warn!(%server, why, "the connection of the live subscriptions is lost");
     ControlFlow::Continue(why)
-}
-
-async fn ended(is_open: &mut watch::Receiver<()>) {
-    // Nothing is ever sent: it is the sender's end that is waited for.
-    while is_open.changed().await.is_ok() {}
-}
-
-fn ticks() -> tokio::time::Interval {
-    let mut ticks = interval_at(Instant::now() + PINGS_EVERY, PINGS_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
-/// Growing pauses with jitter: processes that lost their server together do not come back together.
-#[derive(Default)]
-struct Pauses(u32);
-
-impl Pauses {
-    async fn pause(&mut self) {
-        let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(self.0)).min(LONGEST_PAUSE);
-        self.0 = self.0.saturating_add(1);
-        let jitter = rand::rng().random_range(0.5..=1.0);
-        sleep(pause.mul_f64(jitter)).await;
-    }
-
-    fn were_any(&self) -> bool {
-        self.0 > 0
-    }
 }

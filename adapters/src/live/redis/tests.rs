@@ -1,28 +1,18 @@
 //! The contract on a real server, and what only connections can do wrong.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use domain::{PostId, Timestamp};
 
 use super::*;
 use crate::live::{Delivery, News, contract};
+use crate::redis::testing::{PATIENCE, shared_url, until};
 
 mod cluster;
 mod faults;
-mod own_server;
 mod secured;
 
-/// Something that does arrive, arrives within this time, however slow the machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 const BUFFER: usize = contract::MOST_BUFFERED as usize;
-
-/// The server that is there for tests, with a prefix of one's own.
-fn shared_url() -> String {
-    let url = std::env::var("HYBRID_LIVE_TEST_REDIS");
-    let url = url.expect("HYBRID_LIVE_TEST_REDIS names the Redis for tests: run `eval \"$(tests/services/up)\"` first");
-    format!("{url}/test-{:016x}", rand::random::<u64>())
-}
 
 async fn opened(url: &str) -> RedisLive {
     RedisLive::open(&StoreUrl::parse(url).expect("a good URL"), BUFFER).await.expect("opens")
@@ -57,16 +47,6 @@ async fn expect(subscription: &mut dyn Subscription, positions: impl IntoIterato
     for position in positions {
         assert_eq!(next(subscription).await, Some(Delivery::Message(message(position))));
     }
-}
-
-/// Waits until `is_so`.
-async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
-    let waited = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waited).await.unwrap_or_else(|_| panic!("{what} did not come about"));
 }
 
 #[tokio::test]
@@ -121,7 +101,7 @@ async fn prefixes_keep_installations_apart() {
 async fn a_message_that_cannot_be_read_is_a_loss() {
     let live = opened(&shared_url()).await;
     let mut subscription = live.subscribe(channel(1)).await.unwrap();
-    let name = live.server.name_of(channel(1));
+    let name = live.name_of(channel(1));
     let publisher = Link::open(&live.server, |_| true).await.unwrap();
     publisher.publish(&[(name, Arc::from(&br#"{"position":1,"news":{"news":"NEWER"}}"#[..]))]).await.unwrap();
     live.publish(channel(1), vec![message(2)]).await.unwrap();

@@ -1,7 +1,7 @@
 //! Sharded channels on servers in cluster mode.
 
-use super::own_server::OwnServer;
 use super::*;
+use crate::redis::testing::OwnServer;
 
 fn node() -> OwnServer {
     OwnServer::spawn(|_| vec!["--cluster-enabled".into(), "yes".into(), "--cluster-node-timeout".into(), "2000".into()])

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::stream::{self, StreamExt as _};
 
-use super::own_server::OwnServer;
 use super::*;
+use crate::redis::testing::OwnServer;
 
 /// Publishes as projections do: again and again until it is taken.
 async fn insist(live: &RedisLive, channel: Channel, position: i64) {

@@ -1,57 +1,13 @@
 //! TLS, a user with a password, and no more rights than are needed.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use super::own_server::OwnServer;
 use super::*;
+use crate::redis::testing::{PASSWORD, secured_server};
 
-const PASSWORD: &str = "p@ss/w:rd";
-
-/// An authority, and a certificate for each of `names`.
-fn make_certificates(directory: &Path, names: &[&str]) {
-    let openssl = |arguments: &str| {
-        let command =
-            Command::new("openssl").args(arguments.split(' ')).current_dir(directory).stderr(Stdio::null()).status();
-        assert!(command.expect("openssl").success(), "openssl {arguments}");
-    };
-    openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -keyout ca.key -out ca.pem -subj /CN=authority");
-    for name in names {
-        openssl(&format!("req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"));
-        std::fs::write(directory.join("names"), "subjectAltName=DNS:localhost").expect("written");
-        let signing = "-CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names";
-        openssl(&format!("x509 -req -in {name}.csr {signing} -out {name}.pem"));
-    }
-}
-
-fn secured_server() -> OwnServer {
-    let port =
-        std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-    let mut server = OwnServer::spawn(|directory| {
-        make_certificates(directory, &["server", "client"]);
-        let rights = "resetchannels &own:* -@all +publish +subscribe +unsubscribe +ping +info +hello +select";
-        let users =
-            format!("user default off\nuser ada on >{PASSWORD} {rights}\nuser bob on >{PASSWORD} {rights} -info\n");
-        std::fs::write(directory.join("users.acl"), users).expect("written");
-        let mut arguments: Vec<String> = vec!["--port".into(), "0".into(), "--tls-port".into(), port.to_string()];
-        for (option, value) in [
-            ("--tls-cert-file", "server.pem"),
-            ("--tls-key-file", "server.key"),
-            ("--tls-ca-cert-file", "ca.pem"),
-            ("--tls-auth-clients", "yes"),
-            ("--aclfile", "users.acl"),
-        ] {
-            arguments.extend([option.to_owned(), value.to_owned()]);
-        }
-        arguments
-    });
-    server.port = port;
-    server
-}
+const RIGHTS: &str = "resetchannels &own:* -@all +publish +subscribe +unsubscribe +ping +info +hello +select";
 
 #[tokio::test]
 async fn both_ends_prove_who_they_are() {
-    let server = secured_server();
+    let server = secured_server(RIGHTS);
     let file = |name: &str| server.directory.path().join(name).display().to_string();
     std::fs::write(file("password"), format!("{PASSWORD}\n")).expect("written");
     let identity = format!("&tls_certificate_file={}&tls_key_file={}", file("client.pem"), file("client.key"));

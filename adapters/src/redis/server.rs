@@ -1,9 +1,8 @@
-//! Which server, as whom, and how its channels are named.
+//! Which server, and as whom.
 
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, ProtocolVersion, RedisConnectionInfo,
@@ -13,7 +12,6 @@ use zeroize::Zeroizing;
 
 use super::ANSWERS_WITHIN;
 use crate::StoreError;
-use crate::live::Channel;
 use crate::url::{StoreUrl, Tls, UrlError};
 
 /// The port where a host names none.
@@ -22,7 +20,7 @@ const PORT: u16 = 6379;
 const PREFIX: &str = "hybrid-live";
 
 /// What is known of the server before one is connected to it.
-pub(super) struct Server {
+pub(crate) struct Server {
     /// As it may be shown.
     shown: String,
     hosts: Vec<(String, u16)>,
@@ -35,7 +33,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn from_url(url: &StoreUrl) -> Result<Self, StoreError> {
+    pub(crate) fn from_url(url: &StoreUrl) -> Result<Self, StoreError> {
         let unfit = |error: UrlError| StoreError::Unfit(format!("{url} is not a good URL: {error}"));
         let database: Option<u16> = url.parsed("database").map_err(unfit)?;
         let is_cluster: Option<bool> = url.parsed("cluster").map_err(unfit)?;
@@ -71,7 +69,7 @@ impl Server {
     }
 
     /// Asks the server whether it is a cluster, unless the URL says so.
-    pub(super) async fn with_mode_asked(mut self) -> Result<Self, StoreError> {
+    pub(crate) async fn with_mode_asked(mut self) -> Result<Self, StoreError> {
         if self.is_cluster.is_none() {
             self.is_cluster = Some(self.ask_mode().await?);
         }
@@ -100,7 +98,7 @@ impl Server {
     }
 
     /// A connection to one of the hosts that the URL names.
-    pub(super) async fn first_that_answers(
+    pub(crate) async fn first_that_answers(
         &self,
         config: &redis::AsyncConnectionConfig,
     ) -> Result<redis::aio::MultiplexedConnection, RedisError> {
@@ -115,7 +113,7 @@ impl Server {
         Err(last)
     }
 
-    pub(super) fn client(&self, host: &str, port: u16) -> Result<Client, RedisError> {
+    pub(crate) fn client(&self, host: &str, port: u16) -> Result<Client, RedisError> {
         let address = match self.tls {
             None => ConnectionAddr::Tcp(host.to_owned(), port),
             Some(_) => ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure: false, tls_params: None },
@@ -128,26 +126,21 @@ impl Server {
     }
 
     /// The host that a cluster means when it names none.
-    pub(super) fn first_host(&self) -> &str {
+    pub(crate) fn first_host(&self) -> &str {
         self.hosts.first().map_or("", |(host, _)| host)
     }
 
-    pub(super) fn is_cluster(&self) -> bool {
+    pub(crate) fn is_cluster(&self) -> bool {
         self.is_cluster.unwrap_or(false)
     }
 
-    /// What a channel is called on the wire.
-    pub(super) fn name_of(&self, channel: Channel) -> Arc<str> {
-        Arc::from(format!("{}:{{{channel}}}", self.prefix))
-    }
-
-    /// A channel that nobody listens to.
-    pub(super) fn probe(&self) -> Arc<str> {
-        Arc::from(format!("{}:{{probe}}", self.prefix))
+    /// What all names begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// What a refused connection means to whoever opens the store.
-    pub(super) fn refusal(&self, error: &RedisError) -> StoreError {
+    pub(crate) fn refusal(&self, error: &RedisError) -> StoreError {
         let text = self.told(error);
         let is_setting = is_forbidden(error)
             || matches!(
@@ -158,7 +151,7 @@ impl Server {
     }
 
     /// What the driver says, in one line and without the password: an old server quotes commands that it does not know.
-    pub(super) fn told(&self, error: &RedisError) -> String {
+    pub(crate) fn told(&self, error: &RedisError) -> String {
         let text = error.to_string().replace(['\n', '\r'], " ");
         match &self.password {
             Some(password) if !password.is_empty() => text.replace(password.as_str(), "…"),
