@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use adapters::StoreError;
+use adapters::cache::{self, MemoryCache};
 use adapters::codec::Codec;
 use adapters::decorated::{Around, Decorated};
 use adapters::http::auth::AccessTokens;
@@ -105,6 +106,7 @@ impl Inside {
             views: Arc::new(Decorated::new(whole.views, around())),
             timelines: Arc::new(Decorated::new(whole.timelines, around())),
             checkpoints: Arc::new(Decorated::new(whole.checkpoints, around())),
+            cache: Arc::new(Decorated::new(Arc::new(MemoryCache::new(cache::Limits::default(), 1 << 24)), around())),
             live: Arc::new(Decorated::new(whole.live, around())),
             log_shares_transactions: whole.log_shares_transactions,
         };

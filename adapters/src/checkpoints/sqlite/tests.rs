@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::checkpoints::contract;
-use crate::sqlite::{Durability, READ_MODELS, TRUTH};
+use crate::sqlite::{Durability, READ_MODELS, Sharing, TRUTH};
 
 struct Files {
     read_models: Arc<Database>,
@@ -17,8 +17,8 @@ struct Files {
 
 impl Files {
     fn open(folder: &Path) -> Self {
-        let read_models = Database::open(&folder.join("read_models.db"), &READ_MODELS, Durability::Process).unwrap();
-        let truth = Database::open(&folder.join("truth.db"), &TRUTH, Durability::Power).unwrap();
+        let read_models = Database::open_as(&folder.join("read_models.db"), &READ_MODELS, Durability::Process, Sharing::Shared).unwrap();
+        let truth = Database::open_as(&folder.join("truth.db"), &TRUTH, Durability::Power, Sharing::Shared).unwrap();
         Self { read_models, truth }
     }
 
