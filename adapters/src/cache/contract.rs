@@ -108,7 +108,8 @@ pub(crate) fn value(version: i64, text: &str) -> Value {
 
 /// The comment with this number; the greater, the newer.
 pub(crate) fn item(number: u8, position: i64) -> Item {
-    let comment = CommentId::from_parts(Timestamp::from_millis(1), [number; 10]);
+    // Not the first of them, which share their bytes with the id's own version.
+    let comment = CommentId::from_parts(Timestamp::from_millis(1), [0, 0, 0, 0, number, 0, 0, 0, 0, number]);
     Item { comment, position, bytes: Bytes::from(format!("comment {number}")) }
 }
 

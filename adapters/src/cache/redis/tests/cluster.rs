@@ -67,7 +67,7 @@ async fn posts_are_spread_and_what_is_of_one_is_together() {
     }
     let mut all = 0;
     for node in &cluster.0 {
-        let keys: Vec<String> = node.ask("KEYS *{post:*").await.unwrap();
+        let keys: Vec<String> = node.ask(&format!("KEYS own:{:.8}:*", space.log.to_string())).await.unwrap();
         assert!(!keys.is_empty());
         all += keys.len();
         let tag = |key: &String| key[key.find('{').unwrap()..=key.find('}').unwrap()].to_owned();
