@@ -3,6 +3,7 @@
 //!
 //! `http` is the outside that calls us: the conventions that the command API and the query API share.
 
+pub mod cache;
 pub mod checkpoints;
 pub mod codec;
 pub mod content;
