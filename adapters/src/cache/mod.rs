@@ -125,13 +125,8 @@ pub trait Cache: Send + Sync + 'static {
     /// Fills in a list that was loaded under a lease: [`cell::fill_comments`]. Answers whether the fill counted.
     ///
     /// `list` has as many of the post's comments as [`Limits::kept`] says, or all; its version was read *before* its items.
-    async fn fill_comments(
-        &self,
-        space: Space,
-        key: ListKey,
-        token: Token,
-        list: Comments,
-    ) -> Result<bool, StoreError>;
+    async fn fill_comments(&self, space: Space, key: ListKey, token: Token, list: Comments)
+    -> Result<bool, StoreError>;
 
     /// Adds comments to lists, in order of their positions: [`cell::add`].
     async fn add_comments(&self, space: Space, additions: Vec<(ListKey, Vec<Item>)>) -> Result<(), StoreError>;

@@ -17,11 +17,11 @@
 //! # That a hot key is filled at last
 //!
 //! [`LEASE`] says that no lease ends but in its own fill, by expiry, or by a deletion (in lists also by additions out of
-//! order, more than a list keeps, while one reader loads). Of each of these there are finitely many in the bounded runs,
-//! and each look-up that is answered by a lease needs one of them before it, so every bounded run ends; [`FILLED`] says
-//! that at its end there is a value, however much is written meanwhile. That is the claim in life, too: a key that is
-//! read all the time is filled once a single load is faster than its lease. Of fairness it needs only that a reader that
-//! has a lease goes on or dies, and that leases end.
+//! order, more than a list keeps, while one reader loads). In bounded runs there are finitely many of these; [`FILLED`] says
+//! that the key needs one load and one more for each of them, however much is written meanwhile, and that there is a value
+//! when nothing can happen any more. So every such run ends, and with a value. That is the claim in life, too: a key that is
+//! read all the time is filled once a single load is faster than its lease. Of fairness it needs only that who has a
+//! lease goes on or dies, and that leases end.
 //!
 //! # Whether the checks can fail
 //!
@@ -34,6 +34,7 @@ use std::hash::Hash;
 use stateright::{Checker, HasDiscoveries, Model};
 
 mod lists;
+mod rows;
 mod values;
 
 /// K1, about what.

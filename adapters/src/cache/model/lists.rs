@@ -1,36 +1,14 @@
 //! A post's list of comments: additions are told, whatever else happens to a comment drops the list.
 
-use std::ops::RangeInclusive;
-
-use bytes::Bytes;
-use domain::CommentId;
 use domain::stream::BEFORE_FIRST;
 use stateright::{Model, Property};
 
 use super::super::cell::{self, Cell, Comments, Filled, Item, ListCell, Token};
-use super::{Break, FILLED, LEASE, MASTERS, ONWARD, PRESENT, TOLD, finds, holds, long};
+use super::rows::Event::{self, Add, Delete, Edit};
+use super::rows::{KEPT, Log, Rows, all};
+use super::{Break, FILLED, LEASE, MASTERS, ONWARD, PRESENT, TOLD};
 
-/// What a list has at most.
-const KEPT: usize = 2;
-
-/// What happens to a comment; greater numbers are newer ids. One that is added again is a repeat in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Event {
-    Add(u8),
-    Edit(u8),
-    Delete(u8),
-}
-
-use Event::{Add, Delete, Edit};
-
-impl Event {
-    fn comment(self) -> u8 {
-        let (Add(comment) | Edit(comment) | Delete(comment)) = self;
-        comment
-    }
-}
-
-type Log = Vec<Event>;
+mod tests;
 
 /// The bounds.
 #[derive(Clone, Debug)]
@@ -132,80 +110,6 @@ enum Action {
 }
 
 const ENDED: Token = Token(u64::MAX);
-
-fn id(comment: u8) -> CommentId {
-    CommentId::from_bytes([comment; 16])
-}
-
-/// The comments of a log, and what each said as of a position: how often it was edited, if it was there.
-struct Rows<'a>(&'a [Event]);
-
-impl Rows<'_> {
-    fn text(&self, comment: u8, position: i64) -> Option<u8> {
-        let mut text = None;
-        let mut added = false;
-        for event in self.0[..position as usize].iter().filter(|event| event.comment() == comment) {
-            text = match event {
-                Add(_) if added => text,
-                Add(_) => Some(0),
-                Edit(_) => text.map(|edits| edits + 1),
-                Delete(_) => None,
-            };
-            added = true;
-        }
-        text
-    }
-
-    fn created(&self, comment: u8) -> i64 {
-        self.0.iter().position(|event| *event == Add(comment)).map_or(BEFORE_FIRST, |index| index as i64 + 1)
-    }
-
-    fn item(&self, comment: u8, position: i64) -> Option<Item> {
-        let text = self.text(comment, position)?;
-        Some(Item { comment: id(comment), position: self.created(comment), bytes: Bytes::from(vec![text]) })
-    }
-
-    /// The newest as of a position.
-    fn newest(&self, position: i64) -> Vec<Item> {
-        (0..=u8::MAX).rev().filter_map(|comment| self.item(comment, position)).take(KEPT).collect()
-    }
-
-    /// Whether a list is the newest as of some position, but for comments that were touched since: of those, it may have
-    /// any state that they were in since. (Items are read after the version, one after the other.)
-    fn is_as_of(&self, list: &Comments, since: RangeInclusive<i64>) -> bool {
-        let in_order = list.items.is_sorted_by(|one, next| one.comment > next.comment) && list.items.len() <= KEPT;
-        let all_true = list.items.iter().all(|item| {
-            let comment = item.comment.as_bytes()[0];
-            since.clone().any(|position| self.item(comment, position).as_ref() == Some(item))
-        });
-        let below = list.items.last().filter(|_| list.items.len() == KEPT).map(|item| item.comment);
-        let mut comments = self.0.iter().map(|event| event.comment());
-        let all_there = comments.all(|comment| {
-            let always = since.clone().all(|position| self.text(comment, position).is_some());
-            !always
-                || below.is_some_and(|below| id(comment) < below)
-                || list.items.iter().any(|item| item.comment == id(comment))
-        });
-        in_order && all_true && all_there
-    }
-}
-
-/// All logs of a length that can be.
-fn all(length: usize, comments: u8) -> Vec<Log> {
-    let mut logs = vec![Log::new()];
-    for position in 0..length as i64 {
-        let mut longer = Vec::new();
-        for log in logs {
-            for comment in 1..=comments {
-                let live = Rows(&log).text(comment, position).is_some();
-                let next = [Add(comment), Edit(comment), Delete(comment)];
-                longer.extend(next[..if live { 3 } else { 1 }].iter().map(|event| [&log[..], &[*event]].concat()));
-            }
-        }
-        logs = longer;
-    }
-    logs
-}
 
 impl Bounds {
     fn is(&self, fault: Break) -> bool {
@@ -581,56 +485,4 @@ fn found(state: &State) -> impl Iterator<Item = (&Room, &Comments)> {
         Some(Cell::Holds(list)) => Some((room, list)),
         Some(Cell::Leased { .. }) | None => None,
     })
-}
-
-const SHORT: Bounds =
-    Bounds { logs: Logs::All(3, 2), readers: 1, late: 1, epochs: 1, lives: None, broken: None };
-/// More than a list keeps, in another order than that of their ids, after one that is gone.
-const CROWDED: Bounds = Bounds { logs: Logs::These(&[&[Add(3), Delete(3), Add(2), Add(1)]]), ..SHORT };
-/// More than a list keeps; a repeat; a deletion.
-const USUAL: Bounds = Bounds {
-    logs: Logs::These(&[&[Add(1), Add(2), Add(3), Delete(3)], &[Add(1), Delete(1), Add(1), Add(2)]]),
-    readers: 2,
-    ..SHORT
-};
-
-#[test]
-fn lists_are_the_masters() {
-    holds(SHORT);
-    holds(CROWDED);
-    holds(USUAL);
-    holds(Bounds { logs: Logs::These(&[&[Add(1), Delete(1), Add(2)]]), epochs: 2, ..SHORT });
-    if long() {
-        holds(Bounds { logs: Logs::All(4, 3), ..SHORT });
-        holds(Bounds { logs: Logs::All(3, 2), readers: 2, late: 2, ..SHORT });
-    }
-}
-
-#[test]
-fn a_hot_list_is_filled_at_last() {
-    holds(Bounds { lives: Some((1, 1)), ..USUAL });
-    holds(Bounds { lives: Some((1, 1)), ..CROWDED });
-}
-
-#[test]
-fn each_rule_is_needed() {
-    let one = |log| Bounds { logs: Logs::These(log), ..SHORT };
-    let storm = Bounds { lives: Some((0, 0)), ..one(&[&[Add(1), Add(2), Add(3)]]) };
-    for (bounds, broken, property) in [
-        (one(&[&[Add(1)]]), Break::NoLease, TOLD),
-        (one(&[&[Add(1), Add(2), Add(3)]]), Break::NoVersions, MASTERS),
-        (one(&[&[Add(1)]]), Break::NotToldAgain, TOLD),
-        (one(&[&[Add(1), Edit(1)]]), Break::NotToldAgain, PRESENT),
-        (one(&[&[Add(1)]]), Break::UpdateForgotten, PRESENT),
-        (storm, Break::UpdateEndsLease, FILLED),
-        (one(&[&[Add(1)]]), Break::EpochNotRaised, TOLD),
-        (one(&[&[Add(1), Delete(1)]]), Break::DropKeepsLease, PRESENT),
-        (one(&[&[Add(1)]]), Break::VersionAfterItems, MASTERS),
-        (one(&[&[Add(1)]]), Break::NoDuplicateCheck, MASTERS),
-        (CROWDED, Break::OverflowForgotten, TOLD),
-        (one(&[&[Add(1), Edit(1), Add(2)]]), Break::AddedBeforeDropped, MASTERS),
-        (one(&[&[Add(1), Edit(1), Delete(1)]]), Break::OvertakenNotTold, TOLD),
-    ] {
-        finds(Bounds { broken: Some(broken), ..bounds }, property);
-    }
 }

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use stateright::{Model, Property};
 
 use super::super::cell::{self, Cell, Token, Value, ValueCell};
-use super::{Break, FILLED, LEASE, MASTERS, ONWARD, PRESENT, TOLD, finds, holds, long};
+use super::{Break, FILLED, LEASE, MASTERS, ONWARD, PRESENT, TOLD};
+
+mod tests;
 
 /// Whose value it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -565,60 +567,4 @@ fn waiting(state: &State) -> impl Iterator<Item = (i64, i64)> {
         }
         Some(_) | None => None,
     })
-}
-
-const COUNTS: Bounds =
-    Bounds { kind: Kind::Counts, log: &[1, 1, 2], readers: 2, late: 1, epochs: 1, lives: None, broken: None };
-const PREVIEW: Bounds = Bounds { kind: Kind::Preview, log: &[1, 2, 1, 3], ..COUNTS };
-
-#[test]
-fn counts_are_the_masters() {
-    holds(COUNTS);
-    holds(Bounds { readers: 1, epochs: 2, ..COUNTS });
-    if long() {
-        holds(Bounds { log: &[1, 2, 3, 3], late: 2, epochs: 2, ..COUNTS });
-    }
-}
-
-#[test]
-fn previews_are_the_masters_and_what_is_deleted_stays_so() {
-    holds(Bounds { readers: 1, ..PREVIEW });
-    holds(Bounds { log: &[1, 2], readers: 1, late: 0, epochs: 2, ..PREVIEW });
-    if long() {
-        holds(PREVIEW);
-        holds(Bounds { log: &[1, 2], epochs: 2, ..PREVIEW });
-    }
-}
-
-#[test]
-fn a_hot_key_is_filled_at_last() {
-    holds(Bounds { lives: Some((2, 1)), ..COUNTS });
-    holds(Bounds { readers: 1, lives: Some((1, 1)), ..PREVIEW });
-}
-
-#[test]
-fn each_rule_is_needed() {
-    let two_epochs = Bounds { readers: 1, epochs: 2, ..COUNTS };
-    for (bounds, broken, property) in [
-        (COUNTS, Break::NoLease, TOLD),
-        (COUNTS, Break::NoLease, ONWARD),
-        (COUNTS, Break::LeaseForAll, LEASE),
-        (COUNTS, Break::NoVersions, ONWARD),
-        (COUNTS, Break::NoVersions, PRESENT),
-        (COUNTS, Break::NotToldAgain, TOLD),
-        (COUNTS, Break::NotToldAgain, PRESENT),
-        (COUNTS, Break::UpdateReplacesLease, PRESENT),
-        (COUNTS, Break::UpdateForgotten, PRESENT),
-        (COUNTS, Break::UpdateEndsLease, LEASE),
-        (Bounds { lives: Some((0, 0)), ..COUNTS }, Break::UpdateEndsLease, FILLED),
-        (COUNTS, Break::EpochNotRaised, PRESENT),
-        (COUNTS, Break::OldDataBelieved, PRESENT),
-        (two_epochs, Break::EpochRaisedLate, TOLD),
-        (two_epochs, Break::EpochReadEarly, PRESENT),
-        (two_epochs, Break::EpochSeenEarly, TOLD),
-        (PREVIEW, Break::NoLease, TOLD),
-        (PREVIEW, Break::UpdateReplacesLease, PRESENT),
-    ] {
-        finds(Bounds { broken: Some(broken), ..bounds }, property);
-    }
 }
