@@ -29,6 +29,8 @@ pub struct Engagement {
 impl Engagement {
     /// The projection's name.
     pub const NAME: &str = ENGAGEMENT;
+    /// What it reads.
+    pub const TOPICS: &[Topic] = &[Topic::Posts];
 
     /// A projection that writes `views` and tells `live`.
     pub fn new(views: Arc<dyn Views>, live: Arc<dyn Live>) -> Self {
@@ -43,7 +45,7 @@ impl Projection for Engagement {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Posts]
+        Self::TOPICS
     }
 
     fn opens_text(&self, _: Topic) -> bool {
