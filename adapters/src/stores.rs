@@ -1,27 +1,31 @@
 //! From URLs to open stores: which adapter serves which port.
 //!
 //! The scheme chooses the adapter. A file that several URLs name is opened once; content and log in one file share
-//! their transactions.
+//! their transactions. [`open`] opens all stores, [`Opener`] those that it is asked for.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::StoreError;
-use crate::cache::Cache;
-use crate::checkpoints::{Checkpoints, SqliteCheckpoints};
-use crate::content::{Content, SqliteContent};
-use crate::event_log::{EventLog, SqliteEventLog};
-use crate::live::{BroadcastLive, Live};
-use crate::sqlite::{Database, Durability, READ_MODELS, Schema, Sharing, TRUTH};
-use crate::timelines::{SqliteTimelines, Timelines};
+use crate::cache::{Cache, Limits};
+use crate::checkpoints::Checkpoints;
+use crate::content::Content;
+use crate::event_log::EventLog;
+use crate::live::Live;
+use crate::sqlite::Sharing;
+use crate::timelines::Timelines;
 use crate::url;
 #[cfg(any(feature = "kafka", feature = "mongodb", feature = "cassandra", feature = "redis"))]
 use crate::url::StoreUrl;
-use crate::views::{SqliteViews, Views};
+use crate::views::Views;
 
+mod files;
 mod migration;
+mod opener;
 
+use files::{Files, Kind};
 pub use migration::{Migrated, Migration, migrate};
+pub use opener::Opener;
 
 /// Messages that one slow listener may be behind.
 const LIVE_BUFFER: usize = 256;
@@ -30,6 +34,8 @@ const LIVE_BUFFER: usize = 256;
 const SQLITE: &str = "sqlite";
 /// The scheme of stores that go with their process.
 const MEMORY: &str = "memory";
+/// The scheme of no store at all.
+const NONE: &str = "none";
 
 /// Schemes of stores on servers, and the cargo feature that each needs.
 const ON_SERVERS: [(&str, &str); 5] = [
@@ -40,7 +46,45 @@ const ON_SERVERS: [(&str, &str); 5] = [
     ("redis", "redis"),
 ];
 
-/// Where each kind of data is: `sqlite:PATH`, and `memory:` for `live`.
+/// A kind of data that is kept somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Port {
+    /// The truth.
+    Content,
+    /// The log.
+    EventLog,
+    /// What projections remember.
+    Checkpoints,
+    /// Read models in documents.
+    Views,
+    /// Homes and authors' timelines.
+    Timelines,
+    /// What is read all the time.
+    Cache,
+    /// Publish and subscribe.
+    Live,
+}
+
+impl Port {
+    /// Every one.
+    pub const ALL: [Self; 7] =
+        [Self::Content, Self::EventLog, Self::Checkpoints, Self::Views, Self::Timelines, Self::Cache, Self::Live];
+
+    /// Its store's name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::EventLog => "event_log",
+            Self::Checkpoints => "checkpoints",
+            Self::Views => "views",
+            Self::Timelines => "timelines",
+            Self::Cache => "cache",
+            Self::Live => "live",
+        }
+    }
+}
+
+/// Where each kind of data is: `sqlite:PATH`, and `memory:` for `cache` and `live`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreUrls {
     /// The truth.
@@ -53,32 +97,39 @@ pub struct StoreUrls {
     pub timelines: String,
     /// What projections remember.
     pub checkpoints: String,
+    /// What is read all the time.
+    pub cache: String,
+    /// How long it lives there, and how much of it.
+    pub cached: Limits,
+    /// What is cached in this process's memory, at most, in bytes.
+    pub cache_bytes: u64,
     /// Publish and subscribe.
     pub live: String,
 }
 
 impl StoreUrls {
-    /// Each store's name in the configuration, and where it is.
-    fn all(&self) -> [(&'static str, &str); 6] {
-        let Self { content, event_log, views, timelines, checkpoints, live } = self;
-        [
-            ("content", content),
-            ("event_log", event_log),
-            ("views", views),
-            ("timelines", timelines),
-            ("checkpoints", checkpoints),
-            ("live", live),
-        ]
+    /// Where one is.
+    fn of(&self, port: Port) -> &str {
+        match port {
+            Port::Content => &self.content,
+            Port::EventLog => &self.event_log,
+            Port::Checkpoints => &self.checkpoints,
+            Port::Views => &self.views,
+            Port::Timelines => &self.timelines,
+            Port::Cache => &self.cache,
+            Port::Live => &self.live,
+        }
     }
 
     /// Whether any store is in a file of this machine.
     pub fn use_files(&self) -> bool {
-        self.all().iter().any(|(_, url)| scheme(url) == SQLITE)
+        Port::ALL.iter().any(|port| scheme(self.of(*port)) == SQLITE)
     }
 
     /// A store that no other process can see, if there is one: its name and its URL.
     pub fn in_memory(&self) -> Option<(&'static str, &str)> {
-        self.all().into_iter().find(|(_, url)| scheme(url) == MEMORY)
+        let in_memory = Port::ALL.into_iter().find(|port| scheme(self.of(*port)) == MEMORY);
+        in_memory.map(|port| (port.name(), self.of(port)))
     }
 
     /// Whether the truth is on a server, where processes on several machines reach it.
@@ -149,28 +200,20 @@ pub enum OpenStoresError {
     },
 }
 
+impl OpenStoresError {
+    /// Whether waiting may help: the store is on a server that does not answer. A file that cannot be opened now is for
+    /// whoever runs this to look at.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Store { url, source: StoreError::Unavailable(_), .. } if scheme(url) != SQLITE)
+    }
+}
+
 /// Opens every store. `partitions` is for a log that is not there yet; `sharing` says who else is at work on files.
 ///
 /// # Errors
 /// Names the store and what is wrong with it.
 pub async fn open(urls: &StoreUrls, partitions: u16, sharing: Sharing) -> Result<Stores, OpenStoresError> {
-    let mut files = Files { sharing, ..Files::default() };
-    let embedded_log = embedded_log(&mut files, urls, partitions).await?;
-    let event_log = match &embedded_log {
-        Some(log) => Arc::clone(log) as Arc<dyn EventLog>,
-        None => open_event_log(&urls.event_log).await?,
-    };
-    let (content, log_shares_transactions) = content(&mut files, urls, embedded_log).await?;
-    Ok(Stores {
-        content,
-        event_log,
-        views: open_views(&mut files, urls).await?,
-        timelines: open_timelines(&mut files, urls).await?,
-        checkpoints: open_checkpoints(&mut files, urls).await?,
-        cache: Arc::new(crate::cache::NoCache),
-        live: open_live(urls).await?,
-        log_shares_transactions,
-    })
+    Opener::new(urls.clone(), partitions, sharing).all().await
 }
 
 /// Opens the truth alone.
@@ -178,103 +221,10 @@ pub async fn open(urls: &StoreUrls, partitions: u16, sharing: Sharing) -> Result
 /// # Errors
 /// Says what is wrong with it.
 pub async fn open_content(urls: &StoreUrls) -> Result<Arc<dyn Content>, OpenStoresError> {
-    content(&mut Files::default(), urls, None).await.map(|(content, _)| content)
-}
-
-/// The log, where it is embedded.
-async fn embedded_log(
-    files: &mut Files,
-    urls: &StoreUrls,
-    partitions: u16,
-) -> Result<Option<Arc<SqliteEventLog>>, OpenStoresError> {
-    let url = &urls.event_log;
-    if scheme(url) != SQLITE {
-        return Ok(None);
-    }
-    let file = files.open("event_log", url, Kind::Truth)?;
-    let log = SqliteEventLog::open(file, partitions).await;
-    Ok(Some(Arc::new(log.map_err(|source| failed("event_log", url, source))?)))
-}
-
-async fn open_event_log(url: &str) -> Result<Arc<dyn EventLog>, OpenStoresError> {
-    match scheme(url) {
-        #[cfg(feature = "kafka")]
-        "kafka" => Ok(Arc::new(on_server("event_log", url, crate::event_log::KafkaEventLog::open).await?)),
-        _ => Err(unsupported("event_log", url, "sqlite:PATH")),
-    }
-}
-
-/// The truth, and whether the log shares its transactions.
-async fn content(
-    files: &mut Files,
-    urls: &StoreUrls,
-    embedded_log: Option<Arc<SqliteEventLog>>,
-) -> Result<(Arc<dyn Content>, bool), OpenStoresError> {
     let url = &urls.content;
     match scheme(url) {
-        SQLITE => {
-            let truth = files.open("content", url, Kind::Truth)?;
-            let log_beside = embedded_log.filter(|log| Arc::ptr_eq(log.database(), &truth));
-            let shares = log_beside.is_some();
-            let content = SqliteContent::open(truth, log_beside);
-            Ok((Arc::new(content.map_err(|source| failed("content", url, source))?), shares))
-        }
-        #[cfg(feature = "mongodb")]
-        "mongodb" | "mongodb+srv" => {
-            Ok((Arc::new(on_server("content", url, crate::content::MongoContent::open).await?), false))
-        }
-        _ => Err(unsupported("content", url, "sqlite:PATH")),
-    }
-}
-
-async fn open_views(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn Views>, OpenStoresError> {
-    let url = &urls.views;
-    match scheme(url) {
-        SQLITE => Ok(Arc::new(SqliteViews::new(files.open("views", url, Kind::ReadModels)?))),
-        #[cfg(feature = "mongodb")]
-        "mongodb" | "mongodb+srv" => Ok(Arc::new(on_server("views", url, crate::views::MongoViews::open).await?)),
-        _ => Err(unsupported("views", url, "sqlite:PATH")),
-    }
-}
-
-async fn open_timelines(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn Timelines>, OpenStoresError> {
-    let url = &urls.timelines;
-    match scheme(url) {
-        SQLITE => Ok(Arc::new(SqliteTimelines::new(files.open("timelines", url, Kind::ReadModels)?))),
-        #[cfg(feature = "cassandra")]
-        "cassandra" => Ok(Arc::new(on_server("timelines", url, crate::timelines::CassandraTimelines::open).await?)),
-        _ => Err(unsupported("timelines", url, "sqlite:PATH")),
-    }
-}
-
-async fn open_checkpoints(files: &mut Files, urls: &StoreUrls) -> Result<Arc<dyn Checkpoints>, OpenStoresError> {
-    let url = &urls.checkpoints;
-    match scheme(url) {
-        SQLITE => {
-            let memory = files.open("checkpoints", url, Kind::ReadModels)?;
-            // What operators have decided is not made again from the log, so it is with the truth.
-            let Some(truth) = files.truth() else { return Err(OpenStoresError::NoTruthFile { url: url.clone() }) };
-            let checkpoints = SqliteCheckpoints::open(memory, truth);
-            Ok(Arc::new(checkpoints.map_err(|source| failed("checkpoints", url, source))?))
-        }
-        #[cfg(feature = "mongodb")]
-        "mongodb" | "mongodb+srv" => {
-            Ok(Arc::new(on_server("checkpoints", url, crate::checkpoints::MongoCheckpoints::open).await?))
-        }
-        _ => Err(unsupported("checkpoints", url, "sqlite:PATH")),
-    }
-}
-
-async fn open_live(urls: &StoreUrls) -> Result<Arc<dyn Live>, OpenStoresError> {
-    let url = &urls.live;
-    match scheme(url) {
-        MEMORY if url == "memory:" => Ok(Arc::new(BroadcastLive::new(LIVE_BUFFER))),
-        #[cfg(feature = "redis")]
-        "redis" => {
-            let open = async |url: &StoreUrl| crate::live::RedisLive::open(url, LIVE_BUFFER).await;
-            Ok(Arc::new(on_server("live", url, open).await?))
-        }
-        _ => Err(unsupported("live", url, "memory:")),
+        SQLITE => opener::sqlite_content(&mut Files::default(), url, None).map(|(content, _)| content),
+        _ => opener::content_on_a_server(url).await,
     }
 }
 
@@ -294,93 +244,6 @@ fn scheme(url: &str) -> &str {
     url.split(':').next().unwrap_or_default()
 }
 
-/// What a file holds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Truth,
-    ReadModels,
-}
-
-impl Kind {
-    fn schema(self) -> &'static Schema {
-        match self {
-            Self::Truth => &TRUTH,
-            Self::ReadModels => &READ_MODELS,
-        }
-    }
-
-    fn durability(self) -> Durability {
-        match self {
-            Self::Truth => Durability::Power,
-            // What the newest commits held is made again from the log.
-            Self::ReadModels => Durability::Process,
-        }
-    }
-}
-
-/// Files that are open already.
-struct Files {
-    sharing: Sharing,
-    open: Vec<OpenFile>,
-}
-
-impl Default for Files {
-    fn default() -> Self {
-        Self { sharing: Sharing::Alone, open: Vec::new() }
-    }
-}
-
-struct OpenFile {
-    port: &'static str,
-    path: PathBuf,
-    kind: Kind,
-    database: Arc<Database>,
-}
-
-impl Files {
-    /// The file that a URL names.
-    fn path(port: &'static str, url: &str) -> Result<PathBuf, OpenStoresError> {
-        match url.strip_prefix("sqlite:") {
-            Some(path) if !path.is_empty() => Ok(resolved(Path::new(path))),
-            _ => Err(unsupported(port, url, "sqlite:PATH")),
-        }
-    }
-
-    /// The file of the truth, or of the log where the truth is elsewhere.
-    fn truth(&self) -> Option<Arc<Database>> {
-        let is_truth = |kind| move |open: &&OpenFile| open.kind == Kind::Truth && open.port == kind;
-        let of = |port| self.open.iter().find(is_truth(port));
-        of("content").or_else(|| of("event_log")).map(|open| Arc::clone(&open.database))
-    }
-
-    fn open(&mut self, port: &'static str, url: &str, kind: Kind) -> Result<Arc<Database>, OpenStoresError> {
-        let path = Self::path(port, url)?;
-        if let Some(open) = self.open.iter().find(|open| open.path == path) {
-            if open.kind != kind {
-                return Err(OpenStoresError::SharedFile { port: open.port, other: port, path });
-            }
-            return Ok(Arc::clone(&open.database));
-        }
-        let database = Database::open_as(&path, kind.schema(), kind.durability(), self.sharing);
-        let database = database.map_err(|source| failed(port, url, source))?;
-        self.open.push(OpenFile { port, path, kind, database: Arc::clone(&database) });
-        Ok(database)
-    }
-}
-
-/// One spelling per file, whether it exists or not: its directory's real path and its name.
-fn resolved(path: &Path) -> PathBuf {
-    let directory = match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    };
-    match (directory.canonicalize(), path.file_name()) {
-        (Ok(directory), Some(name)) => directory.join(name),
-        // It cannot be opened either, and opening says why.
-        _ => path.to_owned(),
-    }
-}
-
 fn unsupported(port: &'static str, url: &str, supported: &str) -> OpenStoresError {
     let scheme = scheme(url);
     let reason = match ON_SERVERS.iter().find(|(known, _)| *known == scheme) {
@@ -391,13 +254,17 @@ fn unsupported(port: &'static str, url: &str, supported: &str) -> OpenStoresErro
     };
     OpenStoresError::Unsupported { port, url: url::shown(url), reason }
 }
+
 fn failed(port: &'static str, url: &str, source: StoreError) -> OpenStoresError {
     OpenStoresError::Store { port, url: url::shown(url), source }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::sqlite::{READ_MODELS, TRUTH};
 
     fn urls(directory: &Path) -> StoreUrls {
         let file = |name: &str| format!("sqlite:{}", directory.join(name).display());
@@ -407,6 +274,9 @@ mod tests {
             views: file("read_models.db"),
             timelines: file("read_models.db"),
             checkpoints: file("read_models.db"),
+            cache: "memory:".to_owned(),
+            cached: Limits::default(),
+            cache_bytes: 1 << 20,
             live: "memory:".to_owned(),
         }
     }
@@ -429,6 +299,37 @@ mod tests {
         let mut apart = urls(directory.path());
         apart.event_log = format!("sqlite:{}", directory.path().join("log.db").display());
         assert!(!open(&apart, 4, Sharing::Alone).await.expect("opens").log_shares_transactions);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_asks_for_is_not_opened_nor_missed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut without = urls(directory.path());
+        without.timelines = "nonsense".to_owned();
+        let opener = Opener::new(without, 4, Sharing::Alone);
+        for port in [Port::Content, Port::EventLog, Port::Checkpoints] {
+            assert!(!opener.is_open(port), "{}", port.name());
+            opener.open(port).await.expect("opens");
+            assert!(opener.is_open(port), "{}", port.name());
+        }
+        assert!(!opener.is_open(Port::Views));
+        assert!(opener.open(Port::Timelines).await.is_err());
+        let (once, again) = (opener.content().await.expect("open"), opener.content().await.expect("open"));
+        assert!(Arc::ptr_eq(&once, &again), "opened once");
+    }
+
+    #[test]
+    fn only_a_server_that_does_not_answer_is_waited_for() {
+        let opener = Opener::new(
+            StoreUrls { content: "mongodb://truth/hybrid_live".to_owned(), ..urls(Path::new("/data")) },
+            4,
+            Sharing::Alone,
+        );
+        let away = || StoreError::Unavailable("nobody answers".to_owned());
+        assert!(opener.failed(Port::Content, away()).may_pass());
+        assert!(!opener.failed(Port::Views, away()).may_pass(), "a file");
+        assert!(!opener.failed(Port::Content, StoreError::Unfit("another version".to_owned())).may_pass());
+        assert!(!opener.failed(Port::Content, StoreError::Damaged("not readable".to_owned())).may_pass());
     }
 
     #[tokio::test]
@@ -488,9 +389,11 @@ mod tests {
     fn what_does_not_leave_the_process_or_the_machine_is_known() {
         let urls = urls(Path::new("/data"));
         assert!(urls.use_files() && !urls.content_is_on_a_server());
-        assert_eq!(urls.in_memory(), Some(("live", "memory:")));
-        let live = "redis://cache".to_owned();
-        assert_eq!(StoreUrls { live, ..urls.clone() }.in_memory(), None);
+        assert_eq!(urls.in_memory(), Some(("cache", "memory:")));
+        let cache = "none:".to_owned();
+        assert_eq!(StoreUrls { cache: cache.clone(), ..urls.clone() }.in_memory(), Some(("live", "memory:")));
+        let live = "redis://server".to_owned();
+        assert_eq!(StoreUrls { cache, live, ..urls.clone() }.in_memory(), None);
         let content = "mongodb://truth".to_owned();
         assert!(StoreUrls { content, ..urls }.content_is_on_a_server());
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use adapters::stores::OpenStoresError;
+
 /// Exit codes, besides 0 for "done".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -34,5 +36,11 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+impl From<OpenStoresError> for Failure {
+    fn from(error: OpenStoresError) -> Self {
+        Self::cannot_run(error.to_string())
     }
 }

@@ -1,6 +1,7 @@
 //! The binary: command line, configuration, and the wiring of all roles into one process.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -23,6 +24,9 @@ mod wiring;
 use cli::{Cli, Command, ServeArgs};
 use failure::Failure;
 
+/// How long what is left of the work may take once the program has done what it was asked.
+const LAST_MOMENTS: Duration = Duration::from_secs(2);
+
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
@@ -43,7 +47,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("no threads to run on: {error}")))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match cli.command.unwrap_or(Command::Serve(ServeArgs::default())) {
             // Its arguments are settings.
             Command::Serve(_) => serve::run(config).await.map(|()| ExitCode::SUCCESS),
@@ -64,5 +68,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 Ok(ExitCode::SUCCESS)
             }
         }
-    })
+    });
+    // A thread may still be blocked in a question to a server that does not answer.
+    runtime.shutdown_timeout(LAST_MOMENTS);
+    outcome
 }

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 async fn open(config: &Config) -> Result<(Opened, Operations), Failure> {
     wiring::expect_data_dir(config)?;
     let opened = wiring::open(config).await?;
-    let operations = wiring::operations(config, &opened);
+    let operations = wiring::operations(&opened);
     Ok((opened, operations))
 }
 

@@ -1,4 +1,7 @@
 //! What every command stands on: the data directory, the secrets, the open stores, the write path.
+//!
+//! Commands of operators need all stores at once and end where one does not open. What serves opens its stores one by
+//! one, as its roles need them: see `serve::start`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,19 +10,37 @@ use std::time::Duration;
 use adapters::codec::Codec;
 use adapters::secrets::Secrets;
 use adapters::sqlite::Sharing;
-use adapters::stores::{self, Stores};
+use adapters::stores::{OpenStoresError, Opener, Port, Stores};
 use command_api::relay::{self, Relay};
 use command_api::write_path::WritePath;
-use projectors::{Engagement, EngagementPorts, Overview, Profiles, Projection, Runtime, RuntimePorts, Timelines};
+use domain::Topic;
+use projectors::{Engagement, EngagementPorts, Profiles, Projection, Runtime, RuntimePorts, Timelines};
 
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::operations::Operations;
 
+/// A projection, as far as those have to do with it who do not run it.
+#[derive(Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) name: &'static str,
+    /// What it reads.
+    pub(crate) topics: &'static [Topic],
+    /// What it writes, and tells.
+    pub(crate) ports: &'static [Port],
+}
+
+/// Every projection.
+pub(crate) const PROJECTIONS: [Known; 3] = [
+    Known { name: Timelines::NAME, topics: Timelines::TOPICS, ports: &[Port::Views, Port::Timelines, Port::Live] },
+    Known { name: Engagement::NAME, topics: Engagement::TOPICS, ports: &[Port::Views, Port::Cache, Port::Live] },
+    Known { name: Profiles::NAME, topics: Profiles::TOPICS, ports: &[Port::Views] },
+];
+
 /// An opened data directory.
 pub(crate) struct Opened {
+    opener: Opener,
     pub(crate) stores: Stores,
-    pub(crate) secrets: Secrets,
     pub(crate) codec: Arc<Codec>,
     pub(crate) write_path: WritePath,
 }
@@ -78,23 +99,26 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
 /// # Errors
 /// Names what does not open.
 pub(crate) async fn open_as(config: &Config, sharing: Sharing) -> Result<Opened, Failure> {
+    let (opener, secrets) = begin(config, sharing)?;
+    let stores = opener.all().await?;
+    let codec = Arc::new(Codec::new(Arc::clone(&stores.content), &secrets));
+    if config.store_urls().content_is_on_a_server() {
+        expect_fitting(config, &codec).await?;
+    }
+    let write_path = WritePath::new(Arc::clone(&stores.content), Arc::clone(&stores.event_log), Arc::clone(&codec));
+    Ok(Opened { opener, stores, codec, write_path })
+}
+
+/// What there is before any store is open.
+///
+/// # Errors
+/// The data directory cannot be written, or the keys are not there.
+pub(crate) fn begin(config: &Config, sharing: Sharing) -> Result<(Opener, Secrets), Failure> {
     let urls = config.store_urls();
     if urls.use_files() {
         expect_writable(config.data_dir())?;
     }
-    let secrets = secrets(config)?;
-    let stores = stores::open(&urls, config.partitions, sharing).await;
-    let stores = stores.map_err(|error| Failure::cannot_run(error.to_string()))?;
-    if stores.event_log.partitions() != config.partitions {
-        let (there, wanted) = (stores.event_log.partitions(), config.partitions);
-        tracing::info!(there, wanted, "the log keeps the partitions that it was made with");
-    }
-    let codec = Arc::new(Codec::new(Arc::clone(&stores.content), &secrets));
-    if urls.content_is_on_a_server() {
-        expect_fitting(config, &codec).await?;
-    }
-    let write_path = WritePath::new(Arc::clone(&stores.content), Arc::clone(&stores.event_log), Arc::clone(&codec));
-    Ok(Opened { stores, secrets, codec, write_path })
+    Ok((Opener::new(urls, config.partitions, sharing), secrets(config)?))
 }
 
 /// The server's keys. They are made here only where nobody else could make others: a process that serves everything, with
@@ -121,37 +145,24 @@ fn secrets(config: &Config) -> Result<Secrets, Failure> {
 pub(crate) async fn expect_fitting(config: &Config, codec: &Codec) -> Result<(), Failure> {
     match codec.fits_the_content().await {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::cannot_run(format!(
-            "the secrets file {} is not the one that the content store was written with: with other keys nobody could \
-             read what is there, nor anybody else what this process would write",
-            config.secrets_file().display()
-        ))),
+        Ok(false) => Err(not_fitting(config)),
         Err(error) => Err(Failure::cannot_run(format!("the content store does not answer: {error}"))),
     }
 }
 
-/// Every projection.
-pub(crate) fn projections(config: &Config, stores: &Stores) -> Vec<Arc<dyn Projection>> {
-    let Stores { content, views, timelines, cache, live, checkpoints, .. } = stores.clone();
-    let limits = config.timeline_limits();
-    vec![
-        Arc::new(Timelines::new(Arc::clone(&views), timelines, Arc::clone(&live), Arc::clone(&checkpoints), limits)),
-        Arc::new(Engagement::new(EngagementPorts { content, views: Arc::clone(&views), cache, live, checkpoints })),
-        Arc::new(Profiles::new(views)),
-    ]
+/// The keys are others.
+pub(crate) fn not_fitting(config: &Config) -> Failure {
+    Failure::cannot_run(format!(
+        "the secrets file {} is not the one that the content store was written with: with other keys nobody could \
+         read what is there, nor anybody else what this process would write",
+        config.secrets_file().display()
+    ))
 }
 
 /// What operators do.
-pub(crate) fn operations(config: &Config, opened: &Opened) -> Operations {
-    let projections = projections(config, &opened.stores);
-    Operations::new(opened.stores.clone(), Arc::clone(&opened.codec), &projections)
-}
-
-/// How those of the projections are that `which` picks, as is stored.
-pub(crate) fn overview(config: &Config, opened: &Opened, which: impl Fn(&str) -> bool) -> Overview {
-    let mut picked = projections(config, &opened.stores);
-    picked.retain(|projection| which(projection.name()));
-    Overview::of(&runtime_ports(opened), &picked)
+pub(crate) fn operations(opened: &Opened) -> Operations {
+    let Stores { event_log, checkpoints, .. } = opened.stores.clone();
+    Operations::new(event_log, checkpoints, Arc::clone(&opened.codec))
 }
 
 /// Starts every projection that this process runs.
@@ -159,16 +170,39 @@ pub(crate) fn overview(config: &Config, opened: &Opened, which: impl Fn(&str) ->
 /// # Errors
 /// What the stores say.
 pub(crate) async fn start_projections(config: &Config, opened: &Opened) -> Result<Runtime, Failure> {
-    let roles = config.roles();
-    let mut ours = projections(config, &opened.stores);
-    ours.retain(|projection| roles.run(projection.name()));
-    let started = Runtime::start(runtime_ports(opened), ours, config.projection_settings()).await;
-    started.map_err(|error| Failure::failed(format!("the projections do not start: {error}")))
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("the projections do not start: {error}"));
+    let ours = projections(config, &opened.opener).await.map_err(|error| failed(&error))?;
+    let Stores { event_log, checkpoints, .. } = opened.stores.clone();
+    let ports = RuntimePorts { event_log, checkpoints, codec: Arc::clone(&opened.codec) };
+    let started = Runtime::start(ports, ours, config.projection_settings()).await;
+    started.map_err(|error| failed(&error))
 }
 
-fn runtime_ports(opened: &Opened) -> RuntimePorts {
-    let Stores { event_log, checkpoints, .. } = opened.stores.clone();
-    RuntimePorts { event_log, checkpoints, codec: Arc::clone(&opened.codec) }
+/// The projections that this process runs, on what each is [known](PROJECTIONS) to need.
+///
+/// # Errors
+/// That does not open.
+pub(crate) async fn projections(config: &Config, opener: &Opener) -> Result<Vec<Arc<dyn Projection>>, OpenStoresError> {
+    let roles = config.roles();
+    let mut ours: Vec<Arc<dyn Projection>> = Vec::new();
+    if roles.run(Timelines::NAME) {
+        let (views, timelines, live) = (opener.views().await?, opener.timelines().await?, opener.live().await?);
+        let checkpoints = opener.checkpoints().await?;
+        ours.push(Arc::new(Timelines::new(views, timelines, live, checkpoints, config.timeline_limits())));
+    }
+    if roles.run(Engagement::NAME) {
+        ours.push(Arc::new(Engagement::new(EngagementPorts {
+            content: opener.content().await?,
+            views: opener.views().await?,
+            cache: opener.cache().await?,
+            live: opener.live().await?,
+            checkpoints: opener.checkpoints().await?,
+        })));
+    }
+    if roles.run(Profiles::NAME) {
+        ours.push(Arc::new(Profiles::new(opener.views().await?)));
+    }
+    Ok(ours)
 }
 
 /// SQLite's own words for a directory without the right to write are hard to understand.

@@ -53,6 +53,8 @@ pub struct EngagementPorts {
 impl Engagement {
     /// The projection's name.
     pub const NAME: &str = ENGAGEMENT;
+    /// What it reads.
+    pub const TOPICS: &[Topic] = &[Topic::Posts];
 
     /// A projection over these stores.
     pub fn new(ports: EngagementPorts) -> Self {
@@ -69,7 +71,7 @@ impl Projection for Engagement {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Posts]
+        Self::TOPICS
     }
 
     fn opens_text(&self, _: Topic) -> bool {

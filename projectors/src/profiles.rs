@@ -23,6 +23,8 @@ pub struct Profiles {
 impl Profiles {
     /// The projection's name.
     pub const NAME: &str = PROFILES;
+    /// What it reads.
+    pub const TOPICS: &[Topic] = &[Topic::Users, Topic::Relations, Topic::Posts];
 
     /// A projection that writes `views`.
     pub fn new(views: Arc<dyn Views>) -> Self {
@@ -59,7 +61,7 @@ impl Projection for Profiles {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Users, Topic::Relations, Topic::Posts]
+        Self::TOPICS
     }
 
     fn opens_text(&self, topic: Topic) -> bool {

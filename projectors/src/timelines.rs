@@ -79,6 +79,8 @@ fn is_news(entry: &Entry) -> bool {
 impl Timelines {
     /// The projection's name.
     pub const NAME: &str = TIMELINES;
+    /// What it reads.
+    pub const TOPICS: &[Topic] = &[Topic::Posts, Topic::Relations];
 
     /// A projection that writes edges to `views` and posts to `timelines`, and tells `live` of new posts and of changed
     /// relations, or `checkpoints` that it could not.
@@ -203,7 +205,7 @@ impl Projection for Timelines {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Posts, Topic::Relations]
+        Self::TOPICS
     }
 
     fn opens_text(&self, _: Topic) -> bool {

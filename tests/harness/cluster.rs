@@ -88,6 +88,15 @@ impl Cluster {
         self.process_mut(name).start().await;
     }
 
+    /// Starts a process again that has ended, on the same port. It is alive when this returns, and may be waiting for
+    /// stores.
+    ///
+    /// # Panics
+    /// When it runs, or ends at once.
+    pub async fn begin_again(&mut self, name: &str) {
+        self.process_mut(name).begin().await;
+    }
+
     /// Kills a process as `kill -9` does, and waits until it is gone.
     ///
     /// # Panics

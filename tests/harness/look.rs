@@ -68,7 +68,7 @@ impl Look {
     /// When one does not open.
     pub(crate) async fn open(urls: StoreUrls, partitions: u16) -> Self {
         // What is said live is listened to over HTTP, as people do.
-        let urls = StoreUrls { live: "memory:".to_owned(), ..urls };
+        let urls = StoreUrls { cache: "none:".to_owned(), live: "memory:".to_owned(), ..urls };
         let stores = stores::open(&urls, partitions, Sharing::Shared).await.unwrap_or_else(|error| panic!("{error}"));
         Self { stores }
     }

@@ -34,8 +34,18 @@ impl Process {
         }
     }
 
-    /// Starts it (again), on the same port. It serves when this returns.
+    /// Starts it (again), on the same port. It is ready when this returns.
     pub(crate) async fn start(&mut self) {
+        self.start_until("is ready at http://127.0.0.1:").await;
+    }
+
+    /// Starts it (again), on the same port. It is alive when this returns, and may be waiting for stores.
+    pub(crate) async fn begin(&mut self) {
+        self.start_until(" at http://127.0.0.1:").await;
+    }
+
+    /// The same until it says where it serves, in words that end so.
+    async fn start_until(&mut self, words: &str) {
         assert!(self.child.is_none(), "the process runs already");
         let log = File::options().create(true).append(true).open(&self.log_file).expect("a log file");
         let said_before = self.log().len();
@@ -47,7 +57,7 @@ impl Process {
             .spawn()
             .expect("the binary runs");
         self.child = Some(child);
-        self.port = self.announced_port(said_before).await;
+        self.port = self.announced_port(said_before, words).await;
         self.until_alive().await;
     }
 
@@ -65,14 +75,14 @@ impl Process {
     }
 
     /// It says where it serves; that is how people find it.
-    async fn announced_port(&mut self, said_before: usize) -> u16 {
+    async fn announced_port(&mut self, said_before: usize, words: &str) -> u16 {
         let deadline = Instant::now() + PATIENCE;
         let mut looks = tokio::time::interval(Duration::from_millis(10));
         loop {
             looks.tick().await;
             let log = self.log();
             let said = log.get(said_before..).unwrap_or_default();
-            let place = said.lines().find_map(|line| line.split_once("http://127.0.0.1:"));
+            let place = said.lines().find_map(|line| line.split_once(words));
             if let Some((_, rest)) = place {
                 let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
                 return digits.parse().unwrap_or_else(|_| panic!("no port in {rest:?}"));

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use adapters::cache::Limits;
 use adapters::stores::StoreUrls;
 
 use crate::servers::{Names, Servers};
@@ -96,13 +97,16 @@ impl Stores {
             views: file("read_models"),
             timelines: file("read_models"),
             checkpoints: file("read_models"),
+            cache: "memory:".to_owned(),
+            cached: Limits::default(),
+            cache_bytes: 1 << 24,
             live: "memory:".to_owned(),
         };
         let mongodb = || names.mongodb();
         match self {
             Self::Embedded => embedded,
             Self::EmbeddedApart => StoreUrls { content: file("content"), event_log: file("log"), ..embedded },
-            Self::SqliteRedis => StoreUrls { live: names.redis(), ..embedded },
+            Self::SqliteRedis => StoreUrls { cache: names.redis(), live: names.redis(), ..embedded },
             Self::MongodbSqlite => {
                 StoreUrls { content: mongodb(), views: mongodb(), event_log: file("log"), ..embedded }
             }
@@ -112,7 +116,9 @@ impl Stores {
                 views: mongodb(),
                 timelines: names.cassandra(),
                 checkpoints: mongodb(),
+                cache: names.redis(),
                 live: names.redis(),
+                ..embedded
             },
         }
     }
@@ -122,10 +128,11 @@ impl Stores {
         if self == Self::Embedded {
             return String::new();
         }
-        let StoreUrls { content, event_log, views, timelines, checkpoints, live } = self.urls("{data_dir}", names);
+        let StoreUrls { content, event_log, views, timelines, checkpoints, cache, live, .. } =
+            self.urls("{data_dir}", names);
         format!(
             "[stores]\ncontent = \"{content}\"\nevent_log = \"{event_log}\"\nviews = \"{views}\"\n\
-             timelines = \"{timelines}\"\ncheckpoints = \"{checkpoints}\"\nlive = \"{live}\"\n"
+             timelines = \"{timelines}\"\ncheckpoints = \"{checkpoints}\"\ncache = \"{cache}\"\nlive = \"{live}\"\n"
         )
     }
 

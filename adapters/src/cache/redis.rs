@@ -58,19 +58,30 @@ pub struct RedisCache {
 }
 
 impl RedisCache {
-    /// Connects.
+    /// Connects, or begins without a connection where the server cannot be reached: nobody waits for a cache.
     ///
     /// # Errors
-    /// The URL is wrong, or the server refuses what is needed ([`StoreError::Unfit`]); or it cannot be reached.
+    /// The URL is wrong, or the server refuses what is needed ([`StoreError::Unfit`]).
     pub async fn open(url: &StoreUrl, limits: Limits) -> Result<Self, StoreError> {
-        let server = Arc::new(Server::from_url(url)?.with_mode_asked().await?);
+        let server = Arc::new(Server::from_url(url)?);
         let opened = async {
-            let nodes = Nodes::open(&server).await?;
-            may_do_what_it_must(&nodes).await?;
-            Ok::<_, RedisError>(nodes)
+            server.learn_mode().await?;
+            let opened = async {
+                let nodes = Nodes::open(&server).await?;
+                may_do_what_it_must(&nodes).await?;
+                Ok(nodes)
+            };
+            opened.await.map_err(|error| server.refusal(&error))
         };
-        let nodes = opened.await.map_err(|error| server.refusal(&error))?;
-        Ok(Self { nodes: Kept::keep(server, nodes), limits })
+        let first = match opened.await {
+            Ok(nodes) => Ok(nodes),
+            Err(StoreError::Unavailable(why)) => {
+                tracing::warn!(%server, why, "the cache cannot be reached");
+                Err(why)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { nodes: Kept::keep(server, first), limits })
     }
 
     fn told<T>(&self, nodes: &Nodes, outcome: Result<T, RedisError>) -> Result<T, StoreError> {

@@ -19,6 +19,7 @@ macro_rules! stamp {
             owners {
                 a_new_build_begins_at_the_beginning,
                 whoever_takes_a_partition_goes_on_where_the_former_owner_was,
+                the_first_epoch_is_greater_than_those_of_checkpoints_that_are_gone,
                 a_former_owner_is_fenced,
                 a_checkpoint_never_goes_backwards,
                 builds_and_partitions_are_independent,

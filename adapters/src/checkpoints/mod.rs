@@ -67,6 +67,18 @@ pub struct Partition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OwnerEpoch(pub u64);
 
+impl OwnerEpoch {
+    /// What a partition has that nobody has taken yet: the time, in milliseconds.
+    ///
+    /// Who deletes checkpoints to have read models built again leaves what was compared with the old epochs: the fences
+    /// of read models, and owners that are still at work. The first epoch afterwards must be greater than all of those.
+    /// No partition is taken a thousand times a second, so the time is, as long as no clock is set back to before
+    /// the deleted checkpoints began. Within the life of checkpoints no clock counts: each owner has one more.
+    pub(crate) fn before_the_first() -> Self {
+        Self(u64::try_from(crate::http::clock::now().as_millis()).unwrap_or_default())
+    }
+}
+
 /// Who applies events: a worker, as stores that fence see it.
 ///
 /// One that was overtaken may wake up in the middle of a write. Where rows say by themselves what is newer, that does

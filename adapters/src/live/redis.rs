@@ -61,8 +61,8 @@ impl RedisLive {
     /// # Errors
     /// The URL is wrong, or the server refuses what is needed ([`StoreError::Unfit`]); or it cannot be reached.
     pub async fn open(url: &StoreUrl, buffer: usize) -> Result<Self, StoreError> {
-        let server = Server::from_url(url)?;
-        let server = Arc::new(server.with_mode_asked().await?);
+        let server = Arc::new(Server::from_url(url)?);
+        server.learn_mode().await?;
         let channels = Arc::new(Channels::new(buffer));
         let publisher = <Link as Connection>::open(&server).await.map_err(|error| server.refusal(&error))?;
         let subscriber = keepers::subscribing_link(&server, &channels).await;
@@ -70,7 +70,7 @@ impl RedisLive {
         may_do_what_it_must(&server, &publisher, &subscriber).await?;
 
         let (open, is_open) = watch::channel(());
-        let publisher = Kept::keep(Arc::clone(&server), publisher);
+        let publisher = Kept::keep(Arc::clone(&server), Ok(publisher));
         tokio::spawn(keepers::keep_subscribing(Arc::clone(&server), Arc::clone(&channels), subscriber, is_open));
         Ok(Self { server, channels, publisher, _open: open })
     }

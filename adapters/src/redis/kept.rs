@@ -43,11 +43,11 @@ enum State<C> {
 }
 
 impl<C: Connection> Kept<C> {
-    /// Keeps a connection that has been opened.
-    pub(crate) fn keep(server: Arc<Server>, connection: C) -> Self {
+    /// Keeps a connection, from the `first` on or, if there is none yet and why, until there is one.
+    pub(crate) fn keep(server: Arc<Server>, first: Result<C, String>) -> Self {
         let (open, is_open) = watch::channel(());
-        let (up, state) = watch::channel(State::Up(connection.clone()));
-        tokio::spawn(keep(Arc::clone(&server), connection, up, is_open));
+        let (up, state) = watch::channel(first.clone().map_or_else(State::Down, State::Up));
+        tokio::spawn(keep(Arc::clone(&server), first.ok(), up, is_open));
         Self { server, state, _open: open }
     }
 
@@ -75,18 +75,20 @@ impl<C> fmt::Display for Kept<C> {
 
 async fn keep<C: Connection>(
     server: Arc<Server>,
-    mut connection: C,
+    mut present: Option<C>,
     state: watch::Sender<State<C>>,
     mut is_open: watch::Receiver<()>,
 ) {
     let end = ended(&mut is_open);
     let work = async {
         loop {
-            let why = watched(&server, connection.link()).await;
-            tracing::warn!(%server, why, "the connection for {} is lost", C::PURPOSE);
-            state.send_replace(State::Down(why));
+            if let Some(connection) = present.take() {
+                let why = watched(&server, connection.link()).await;
+                tracing::warn!(%server, why, "the connection for {} is lost", C::PURPOSE);
+                state.send_replace(State::Down(why));
+            }
             let mut pauses = Pauses::default();
-            connection = loop {
+            let connection = loop {
                 match C::open(&server).await {
                     Ok(connection) => break connection,
                     Err(error) => state.send_replace(State::Down(server.told(&error))),
@@ -95,6 +97,7 @@ async fn keep<C: Connection>(
             };
             tracing::info!(%server, "the connection for {} is there again", C::PURPOSE);
             state.send_replace(State::Up(connection.clone()));
+            present = Some(connection);
         }
     };
     tokio::select! {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, ProtocolVersion, RedisConnectionInfo,
@@ -28,8 +29,8 @@ pub(crate) struct Server {
     password: Option<Zeroizing<String>>,
     tls: Option<TlsCertificates>,
     prefix: String,
-    /// Whether it is a cluster; `None` until it was asked.
-    is_cluster: Option<bool>,
+    /// Whether it is a cluster, once that is known.
+    is_cluster: OnceLock<bool>,
 }
 
 impl Server {
@@ -64,20 +65,21 @@ impl Server {
             password: url.password().map(|password| Zeroizing::new(password.to_owned())),
             tls: tls.as_ref().map(certificates).transpose()?,
             prefix: prefix.to_owned(),
-            is_cluster,
+            is_cluster: is_cluster.map_or_else(OnceLock::new, OnceLock::from),
         })
     }
 
-    /// Asks the server whether it is a cluster, unless the URL says so.
-    pub(crate) async fn with_mode_asked(mut self) -> Result<Self, StoreError> {
-        if self.is_cluster.is_none() {
-            self.is_cluster = Some(self.ask_mode().await?);
+    /// Asks the server whether it is a cluster, unless the URL says so or it was asked before. Comes before a link.
+    pub(crate) async fn learn_mode(&self) -> Result<(), StoreError> {
+        if self.is_cluster.get().is_none() {
+            let is_cluster = self.ask_mode().await?;
+            self.is_cluster.get_or_init(|| is_cluster);
         }
         if !self.is_cluster() && self.hosts.len() > 1 {
             // Which of them would hear what is published on which?
             return Err(StoreError::Unfit(format!("{self} is no cluster: name one host")));
         }
-        Ok(self)
+        Ok(())
     }
 
     async fn ask_mode(&self) -> Result<bool, StoreError> {
@@ -131,7 +133,7 @@ impl Server {
     }
 
     pub(crate) fn is_cluster(&self) -> bool {
-        self.is_cluster.unwrap_or(false)
+        self.is_cluster.get().copied().unwrap_or(false)
     }
 
     /// What all names begin with.

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use adapters::StoreError;
+use adapters::codec::Codec;
 use adapters::http::consistency::Token;
 use domain::reaction::{Command, Reaction, Subject};
 use domain::{PostId, StreamId, Timestamp, UserId};
@@ -16,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::faults::{Crashing, FaultyLog, LogFault, Moment};
 use super::world::{World, eventually};
 use crate::relay::{Relay, Settings};
-use crate::write_path::{Origin, WriteError, WritePath};
+use crate::write_path::{LateLog, Origin, WriteError, WritePath};
 
 /// Takes every outbox for left behind.
 const AT_ONCE: Settings = Settings { age: Duration::ZERO, every: Duration::from_millis(1), batch: 3 };
@@ -74,6 +76,28 @@ async fn an_event_is_in_the_log_when_the_command_is_answered() {
     let token = Token::at(published.position, domain::Lane::post(post)).to_string();
     assert_eq!(reply.header("consistency-token"), Some(token.as_str()));
     eventually("what is acknowledged leaves the outbox", async || nothing_pending(&world).await.then_some(())).await;
+}
+
+/// A process that starts while the log is away has never seen it.
+#[tokio::test]
+async fn commands_are_accepted_before_the_log_is_open() {
+    let world = World::apart().await;
+    let log = LateLog::default();
+    let codec = Arc::new(Codec::new(world.content.clone(), &world.secrets));
+    let early = WritePath::with_late_log(world.content.clone(), log.clone(), codec);
+    let subject = Subject { post: post(1), user: user(1) };
+    let stream = StreamId::Reaction(subject.post, subject.user);
+    let origin = Origin::now(subject.user);
+    let liked = early.execute::<Reaction>(stream, &origin, &Command::Like(subject)).await.expect("is accepted");
+    assert_eq!(liked.token, Token::of_stream(stream, 1, domain::Topic::Posts, domain::Lane::post(subject.post)));
+    let relay = Relay::new(&early, AT_ONCE);
+    assert!(matches!(relay.sweep().await, Err(StoreError::Unavailable(_))), "nowhere to publish to");
+    assert!(world.log().await.is_empty() && !nothing_pending(&world).await);
+
+    log.is(world.event_log.clone());
+    sweep_all(&world, &relay).await;
+    check_log(&world).await;
+    assert_eq!(world.log().await.len(), 1);
 }
 
 #[tokio::test]

@@ -23,10 +23,12 @@ use domain::user::User;
 use domain::{Aggregate, CorrelationId, Envelope, EventId, Rejection, StreamId, Timestamp, UserId};
 
 mod lanes;
+mod late_log;
 mod once;
 mod publish;
 
 pub use lanes::InLane;
+pub use late_log::LateLog;
 pub use once::{Begun, Once};
 pub(crate) use publish::Publisher;
 
@@ -165,6 +167,11 @@ pub struct WritePath {
 impl WritePath {
     /// Over these stores. Whether the log is where the documents are is `content`'s to know.
     pub fn new(content: Arc<dyn Content>, event_log: Arc<dyn EventLog>, codec: Arc<Codec>) -> Self {
+        Self::with_late_log(content, LateLog::from(event_log), codec)
+    }
+
+    /// The same over a log that may not be open yet.
+    pub fn with_late_log(content: Arc<dyn Content>, event_log: LateLog, codec: Arc<Codec>) -> Self {
         Self { publisher: Publisher::new(Arc::clone(&content), event_log), content, codec }
     }
 

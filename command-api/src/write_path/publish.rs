@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use adapters::StoreError;
 use adapters::content::{Acknowledgement, Content, Outbox, Published};
-use adapters::event_log::{EventLog, Record};
+use adapters::event_log::Record;
 use adapters::http::clock;
 use domain::{Position, StreamId};
 use tokio::sync::{Mutex, MutexGuard, Semaphore, mpsc, oneshot};
+
+use super::LateLog;
 
 /// How long an answer waits for the log.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -35,7 +37,7 @@ pub(crate) struct Publisher {
 
 struct Shared {
     content: Arc<dyn Content>,
-    event_log: Arc<dyn EventLog>,
+    event_log: LateLog,
     locks: Vec<Mutex<()>>,
     hasher: RandomState,
     direct: Arc<Semaphore>,
@@ -48,7 +50,7 @@ struct Shared {
 type Pending = (Acknowledgement, oneshot::Sender<bool>);
 
 impl Publisher {
-    pub(super) fn new(content: Arc<dyn Content>, event_log: Arc<dyn EventLog>) -> Self {
+    pub(super) fn new(content: Arc<dyn Content>, event_log: LateLog) -> Self {
         let shared = Shared {
             content,
             event_log,

@@ -249,12 +249,15 @@ impl Config {
             views: self.placed(&self.stores.views),
             timelines: self.placed(&self.stores.timelines),
             checkpoints: self.placed(&self.stores.checkpoints),
+            cache: self.placed(&self.stores.cache),
+            cached: self.cache_limits(),
+            cache_bytes: self.cache.memory_mib.saturating_mul(1024 * 1024),
             live: self.placed(&self.stores.live),
         }
     }
 
     /// How long what is cached lives, and how much of it.
-    pub(crate) fn cache_limits(&self) -> cache::Limits {
+    fn cache_limits(&self) -> cache::Limits {
         let Cache { preview_seconds, counts_seconds, comments_seconds, lease_seconds, .. } = self.cache;
         cache::Limits {
             preview: Duration::from_secs(preview_seconds),

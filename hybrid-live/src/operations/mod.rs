@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapters::StoreError;
-use adapters::checkpoints::{Build, Dropped, LaneOrder, Outcome, ParkedLane, Partition, RequestId};
+use adapters::checkpoints::{Build, Checkpoints, Dropped, LaneOrder, Outcome, ParkedLane, Partition, RequestId};
 use adapters::codec::Codec;
 use adapters::event_log::EventLog;
 use adapters::http::clock;
-use adapters::stores::Stores;
-use domain::{Lane, Position, Topic};
-use projectors::Projection;
+use domain::{Lane, Position};
+
+use crate::wiring::{Known, PROJECTIONS};
 
 mod answers;
 pub(crate) mod events;
@@ -53,16 +53,9 @@ pub(crate) enum Refusal {
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct Operations {
-    stores: Stores,
+    event_log: Arc<dyn EventLog>,
+    checkpoints: Arc<dyn Checkpoints>,
     codec: Arc<Codec>,
-    projections: Vec<Operated>,
-}
-
-/// A projection, as far as operators have to do with it.
-#[derive(Clone, Copy)]
-struct Operated {
-    name: &'static str,
-    topics: &'static [Topic],
 }
 
 /// A request that waits to be done.
@@ -76,37 +69,33 @@ pub(crate) struct Asked {
 }
 
 impl Operations {
-    pub(crate) fn new(stores: Stores, codec: Arc<Codec>, projections: &[Arc<dyn Projection>]) -> Self {
-        let projections = projections
-            .iter()
-            .map(|projection| Operated { name: projection.name(), topics: projection.topics() })
-            .collect();
-        Self { stores, codec, projections }
+    pub(crate) fn new(event_log: Arc<dyn EventLog>, checkpoints: Arc<dyn Checkpoints>, codec: Arc<Codec>) -> Self {
+        Self { event_log, checkpoints, codec }
     }
 
     /// The log, and what opens it.
     pub(crate) fn log(&self) -> (Arc<dyn EventLog>, Arc<Codec>) {
-        (Arc::clone(&self.stores.event_log), Arc::clone(&self.codec))
+        (Arc::clone(&self.event_log), Arc::clone(&self.codec))
     }
 
-    fn operated(&self, name: &str) -> Result<Operated, Refusal> {
-        let found = self.projections.iter().find(|projection| projection.name == name);
+    fn known(name: &str) -> Result<Known, Refusal> {
+        let found = PROJECTIONS.iter().find(|projection| projection.name == name);
         found.copied().ok_or_else(|| Refusal::NoProjection(name.to_owned()))
     }
 
-    async fn build(&self, projection: Operated) -> Result<Build, StoreError> {
-        let generation = self.stores.checkpoints.serving(projection.name).await?;
+    async fn build(&self, projection: Known) -> Result<Build, StoreError> {
+        let generation = self.checkpoints.serving(projection.name).await?;
         Ok(Build { projection: projection.name, generation })
     }
 
     fn is_paused(&self, projection: &str) -> bool {
-        self.stores.checkpoints.orders().borrow().paused.contains_key(projection)
+        self.checkpoints.orders().borrow().paused.contains_key(projection)
     }
 
     /// Pauses a projection in all processes, or goes on with it; false if that changes nothing.
     pub(crate) async fn set_paused(&self, name: &str, paused: bool) -> Result<bool, Refusal> {
-        let projection = self.operated(name)?;
-        let changed = self.stores.checkpoints.set_paused(projection.name, paused, clock::now()).await?;
+        let projection = Self::known(name)?;
+        let changed = self.checkpoints.set_paused(projection.name, paused, clock::now()).await?;
         if changed {
             tracing::info!(projection = projection.name, paused, "a projection is paused or resumed by an operator");
         }
@@ -116,9 +105,9 @@ impl Operations {
     /// Parked lanes of all projections.
     pub(crate) async fn dead_letters(&self) -> Result<List<DeadLetter>, Refusal> {
         let mut items = Vec::new();
-        for projection in &self.projections {
-            let build = self.build(*projection).await?;
-            let parked = self.stores.checkpoints.parked(build).await?;
+        for projection in PROJECTIONS {
+            let build = self.build(projection).await?;
+            let parked = self.checkpoints.parked(build).await?;
             items.extend(parked.into_iter().take(LISTED).map(|(place, lane)| self.dead_letter_of(build, place, &lane)));
         }
         Ok(List::whole(items))
@@ -127,12 +116,12 @@ impl Operations {
     /// One parked lane with the first of the events that wait, their texts sealed.
     pub(crate) async fn dead_letter(&self, name: &str, lane: &str) -> Result<DeadLetterDetail, Refusal> {
         let (build, partition, parked) = self.parked(name, lane).await?;
-        let checkpoints = &self.stores.checkpoints;
+        let checkpoints = &self.checkpoints;
         let offsets = checkpoints.parked_offsets(build, partition, &parked.lane, SHOWN).await?;
         let mut events = Vec::with_capacity(offsets.len());
         for offset in offsets {
             let Partition { topic, number } = partition;
-            let found = self.stores.event_log.read(topic, number, offset - 1, 1, Duration::ZERO).await?;
+            let found = self.event_log.read(topic, number, offset - 1, 1, Duration::ZERO).await?;
             if let Some(logged) = found.into_iter().find(|logged| logged.position.offset == offset) {
                 events.push(events::line(&self.codec, logged, false).await?);
             }
@@ -146,13 +135,13 @@ impl Operations {
         if self.is_paused(build.projection) {
             return Err(Refusal::Paused(build.projection));
         }
-        let checkpoints = &self.stores.checkpoints;
+        let checkpoints = &self.checkpoints;
         let (order, dropped) = match dropping {
             None => (LaneOrder::Retry, 0),
             Some(Dropping::First) => (LaneOrder::Drop { up_to: parked.first }, 1),
             Some(Dropping::All) => {
                 // Only what is in the queue is left out, and none of that is beyond the log's end.
-                let up_to = self.stores.event_log.head(partition.topic, partition.number).await?;
+                let up_to = self.event_log.head(partition.topic, partition.number).await?;
                 (LaneOrder::Drop { up_to }, parked.waiting)
             }
         };
@@ -165,7 +154,7 @@ impl Operations {
     /// Waits until what was asked is done, for as long as `patience` lasts.
     pub(crate) async fn wait(&self, asked: Asked, patience: Duration) -> Result<Retried, Refusal> {
         let Asked { build, partition, lane, request, dropping } = asked;
-        let checkpoints = &self.stores.checkpoints;
+        let checkpoints = &self.checkpoints;
         let mut orders = checkpoints.orders();
         let done = orders.wait_for(|orders| orders.requests.iter().all(|known| known.id != request));
         // Both ways of not being done are told below.
@@ -186,9 +175,9 @@ impl Operations {
     }
 
     async fn parked(&self, name: &str, lane: &str) -> Result<(Build, Partition, ParkedLane), Refusal> {
-        let projection = self.operated(name)?;
+        let projection = Self::known(name)?;
         let build = self.build(projection).await?;
-        let parked = self.stores.checkpoints.parked(build).await?;
+        let parked = self.checkpoints.parked(build).await?;
         let found = parked.into_iter().find(|(_, parked)| parked.lane.as_str() == lane);
         let (partition, parked) =
             found.ok_or_else(|| Refusal::NoLane { projection: projection.name, lane: lane.to_owned() })?;
@@ -209,12 +198,12 @@ impl Operations {
 
     /// Events that were left out on an operator's request, at most [`LISTED`].
     async fn dropped(&self, build: Build) -> Result<Vec<Dropped>, StoreError> {
-        self.stores.checkpoints.dropped(build, LISTED).await
+        self.checkpoints.dropped(build, LISTED).await
     }
 
     fn position(&self, partition: Partition, offset: i64) -> Position {
         let Partition { topic, number } = partition;
-        Position { log: self.stores.event_log.id(), topic, partition: number, offset }
+        Position { log: self.event_log.id(), topic, partition: number, offset }
     }
 }
 

@@ -9,7 +9,7 @@ use adapters::http::clock;
 use domain::stream::BEFORE_FIRST;
 
 use super::answers::{ErrorReport, PartitionReport, ProjectionReport};
-use super::{List, Operated, Operations, Refusal};
+use super::{Known, List, Operations, PROJECTIONS, Refusal};
 
 /// Between the two looks that tell the pace of a projection that is behind.
 const PACE: Duration = Duration::from_millis(500);
@@ -20,17 +20,17 @@ const WORST_FIRST: [Activity; 5] =
 impl Operations {
     /// How every projection is. `is_served`: whether a server runs them.
     pub(crate) async fn projections(&self, is_served: bool) -> Result<List<ProjectionReport>, Refusal> {
-        Ok(List::whole(self.reports(&self.projections, is_served).await?))
+        Ok(List::whole(self.reports(&PROJECTIONS, is_served).await?))
     }
 
     /// How one projection is.
     pub(crate) async fn projection(&self, name: &str, is_served: bool) -> Result<ProjectionReport, Refusal> {
-        let projection = self.operated(name)?;
+        let projection = Self::known(name)?;
         let mut reports = self.reports(&[projection], is_served).await?;
         reports.pop().ok_or_else(|| Refusal::NoProjection(name.to_owned()))
     }
 
-    async fn reports(&self, projections: &[Operated], is_served: bool) -> Result<Vec<ProjectionReport>, StoreError> {
+    async fn reports(&self, projections: &[Known], is_served: bool) -> Result<Vec<ProjectionReport>, StoreError> {
         let mut reports = Vec::with_capacity(projections.len());
         for projection in projections {
             reports.push(self.report(*projection, is_served).await?);
@@ -48,9 +48,9 @@ impl Operations {
         Ok(reports)
     }
 
-    async fn report(&self, projection: Operated, is_served: bool) -> Result<ProjectionReport, StoreError> {
+    async fn report(&self, projection: Known, is_served: bool) -> Result<ProjectionReport, StoreError> {
         let build = self.build(projection).await?;
-        let checkpoints = &self.stores.checkpoints;
+        let checkpoints = &self.checkpoints;
         let paused_since = checkpoints.orders().borrow().paused.get(projection.name).copied();
         let positions: HashMap<Partition, i64> = checkpoints
             .positions(build)
@@ -62,10 +62,10 @@ impl Operations {
         let parked = checkpoints.parked(build).await?;
         let mut partitions = Vec::new();
         for &topic in projection.topics {
-            for number in 0..self.stores.event_log.partitions() {
+            for number in 0..self.event_log.partitions() {
                 let partition = Partition { topic, number };
                 let position = positions.get(&partition).copied().unwrap_or(BEFORE_FIRST);
-                let head = self.stores.event_log.head(topic, number).await?;
+                let head = self.event_log.head(topic, number).await?;
                 let lag_events = u64::try_from(head - position).unwrap_or(0);
                 let state = states.remove(&partition);
                 partitions.push(PartitionReport {
@@ -104,7 +104,7 @@ impl Operations {
     }
 
     async fn lag_seconds(&self, Partition { topic, number }: Partition, position: i64) -> Result<f64, StoreError> {
-        let next = self.stores.event_log.read(topic, number, position, 1, Duration::ZERO).await?;
+        let next = self.event_log.read(topic, number, position, 1, Duration::ZERO).await?;
         let recorded = next.first().and_then(|logged| logged.record.as_ref().ok()).map(|record| record.attributes.time);
         let millis = recorded.map_or(0, |time| (clock::now().as_millis() - time.as_millis()).max(0));
         Ok(millis as f64 / 1000.0)

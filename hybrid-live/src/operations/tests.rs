@@ -1,6 +1,7 @@
 //! What holds whatever is asked in which order, and what needs states that no server gets into by itself.
 
 use adapters::event_log::Logged;
+use domain::Topic;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
@@ -11,12 +12,12 @@ use crate::config::Config;
 use crate::seed;
 use crate::wiring::{self, Opened};
 
-async fn community() -> (TempDir, Config, Opened) {
+async fn community() -> (TempDir, Opened) {
     let directory = tempfile::tempdir().expect("a directory");
     let config = Config { data_dir: directory.path().display().to_string(), ..Config::default() };
     let opened = wiring::open(&config).await.expect("opens");
     seed::seed_for_tests(&opened, 1, 12, 40).await;
-    (directory, config, opened)
+    (directory, opened)
 }
 
 /// At most `limit` events, passing over at most `budget` others, and where to go on if there may be more.
@@ -45,7 +46,7 @@ fn place(logged: &Logged) -> (Topic, u16, i64) {
 /// The seeded community has times of its own, so offsets and times are not in the same order everywhere.
 #[tokio::test]
 async fn the_whole_log_is_shown_in_the_order_of_each_partition() {
-    let (_directory, _config, opened) = community().await;
+    let (_directory, opened) = community().await;
     let log = Arc::clone(&opened.stores.event_log);
     let (all, _) = read(&log, &Filter::default(), &Start::Beginning, usize::MAX, usize::MAX).await;
     let mut expected = Vec::new();
@@ -63,7 +64,7 @@ async fn the_whole_log_is_shown_in_the_order_of_each_partition() {
 
 #[tokio::test]
 async fn pages_of_any_size_show_every_wanted_event_once() {
-    let (_directory, _config, opened) = community().await;
+    let (_directory, opened) = community().await;
     let log = Arc::clone(&opened.stores.event_log);
     let mut random = ChaCha8Rng::seed_from_u64(7);
     for types in [Vec::new(), vec!["reaction.liked".to_owned()], vec!["user.registered".to_owned()]] {
@@ -88,8 +89,8 @@ async fn pages_of_any_size_show_every_wanted_event_once() {
 
 #[tokio::test]
 async fn a_request_that_nobody_takes_up_is_taken_back() {
-    let (_directory, config, opened) = community().await;
-    let operations = wiring::operations(&config, &opened);
+    let (_directory, opened) = community().await;
+    let operations = wiring::operations(&opened);
     let checkpoints = &opened.stores.checkpoints;
     let build = Build { projection: "engagement", generation: adapters::checkpoints::Generation::FIRST };
     let place = Partition { topic: Topic::Posts, number: 0 };

@@ -6,7 +6,6 @@ use std::time::Duration;
 use adapters::StoreError;
 use adapters::content::{CLAIM_LIFE_MILLIS, Content};
 use adapters::http::clock;
-use adapters::stores::Stores;
 use domain::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +21,9 @@ const AT_ONCE: usize = 500;
 const WRITES: usize = 200;
 
 /// Counts the streams that wait for the log, until `stop`.
-pub(super) async fn count_outboxes(stores: Stores, stop: CancellationToken) {
+pub(super) async fn count_outboxes(content: Arc<dyn Content>, log_shares_transactions: bool, stop: CancellationToken) {
     loop {
-        metrics::record_outboxes(&stores).await;
+        metrics::record_outboxes(content.as_ref(), log_shares_transactions).await;
         if stop.run_until_cancelled(tokio::time::sleep(COUNT_EVERY)).await.is_none() {
             return;
         }

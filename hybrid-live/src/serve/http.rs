@@ -18,7 +18,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -47,13 +47,24 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
+/// What a request is told that nobody here answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unmatched {
+    /// Nobody ever will.
+    Unknown,
+    /// The process is still starting: somebody may.
+    NotYet,
+}
+
 /// Puts in front of `router` what holds for every request. From outside in: trace, other origins, panics, time, size.
-pub(super) fn guarded(router: Router, config: &Config) -> Router {
+pub(super) fn guarded(router: Router, unmatched: Unmatched, config: &Config) -> Router {
     let limit = config.request_time();
     let bounded = move |request: Request, next: Next| bounded(limit, request, next);
+    let router = match unmatched {
+        Unmatched::Unknown => router.fallback(no_such_path).method_not_allowed_fallback(no_such_method),
+        Unmatched::NotYet => router.fallback(not_yet).method_not_allowed_fallback(not_yet),
+    };
     let router = router
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(config.limits.body_bytes))
         .layer(from_fn(bounded))
         .layer(CatchPanicLayer::custom(panicked));
@@ -65,10 +76,13 @@ pub(super) fn guarded(router: Router, config: &Config) -> Router {
     router.layer(from_fn(trace::layer))
 }
 
-/// Bounds how many requests may be under way in `router`, until their answers begin. One too many is refused at once:
+async fn not_yet() -> Problem {
+    Problem::new(Code::Unavailable, "the server is starting, and waits for a store that does not answer")
+}
+
+/// Bounds how many requests may be under way in `router` to as many as there are `places`, until their answers begin. One too many is refused at once:
 /// behind a store that has become slow, waiting would only make every answer later and the queue longer.
-pub(super) fn at_most(requests: usize, router: Router) -> Router {
-    let places = Arc::new(Semaphore::new(requests));
+pub(super) fn at_most(places: Arc<Semaphore>, router: Router) -> Router {
     let admit = move |request: Request, next: Next| {
         let places = Arc::clone(&places);
         async move {
@@ -106,8 +120,14 @@ pub(super) struct Connections {
     pub(super) shutdown: Duration,
 }
 
-/// Serves until `stop`, and then what is under way.
-pub(super) async fn serve(listener: TcpListener, router: Router, connections: Connections, stop: CancellationToken) {
+/// Serves until `stop`, and then what is under way. Each request is answered by the router of the moment: a process
+/// serves more as it starts.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: watch::Receiver<Router>,
+    connections: Connections,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(connections.most));
     let tracker = TaskTracker::new();
     // Drops what is still under way when its time is over.
@@ -161,13 +181,19 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpS
     }
 }
 
-async fn connection(stream: TcpStream, peer: IpAddr, router: Router, head: Duration, stop: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    peer: IpAddr,
+    router: watch::Receiver<Router>,
+    head: Duration,
+    stop: CancellationToken,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head);
-    let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        router.call(request)
+        let router = router.borrow().clone();
+        TowerToHyperService::new(router).call(request)
     });
     let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

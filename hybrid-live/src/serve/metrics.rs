@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use adapters::checkpoints::{Build, Partition};
-use adapters::stores::Stores;
+use adapters::checkpoints::{Build, Checkpoints, Partition};
+use adapters::content::Content;
 use domain::Timestamp;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -100,24 +100,21 @@ pub(super) fn record(statuses: &[PartitionStatus]) {
 
 /// Records what waits in the queues of each projection's parked lanes. What does not answer keeps its old figure;
 /// `/health/ready` names it.
-pub(super) async fn record_parked(stores: &Stores, statuses: &[PartitionStatus]) {
+pub(super) async fn record_parked(checkpoints: &dyn Checkpoints, statuses: &[PartitionStatus]) {
     let names: BTreeSet<&'static str> = statuses.iter().map(|status| status.projection).collect();
     for projection in names {
-        let Ok(generation) = stores.checkpoints.serving(projection).await else { continue };
-        let Ok(parked) = stores.checkpoints.parked(Build { projection, generation }).await else { continue };
+        let Ok(generation) = checkpoints.serving(projection).await else { continue };
+        let Ok(parked) = checkpoints.parked(Build { projection, generation }).await else { continue };
         let waiting: u64 = parked.iter().map(|(_, lane)| lane.waiting).sum();
         metrics::gauge!("hybrid_live_projection_parked_events", "projection" => projection).set(waiting as f64);
     }
 }
 
 /// Records what waits for the log, as [`record_parked`] does.
-pub(super) async fn record_outboxes(stores: &Stores) {
+pub(super) async fn record_outboxes(content: &dyn Content, log_shares_transactions: bool) {
     // Where the log is in the truth's own transactions, nothing ever waits for it.
-    let waiting = if stores.log_shares_transactions {
-        Ok(Vec::new())
-    } else {
-        stores.content.pending_outboxes(Timestamp::MAX, OUTBOXES).await
-    };
+    let waiting =
+        if log_shares_transactions { Ok(Vec::new()) } else { content.pending_outboxes(Timestamp::MAX, OUTBOXES).await };
     if let Ok(waiting) = waiting {
         metrics::gauge!("hybrid_live_outbox_waiting_streams").set(waiting.len() as f64);
     }

@@ -1,18 +1,13 @@
 //! `serve`: the roles of this process, all of them by default, from the lock on the data directory to the last stopped
 //! task.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use adapters::sqlite::Sharing;
-use command_api::relay::{self, Relay};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, ServerRole};
+use crate::config::Config;
 use crate::failure::Failure;
-use crate::terminal;
 use crate::wiring;
 
 mod admin;
@@ -22,14 +17,20 @@ mod housekeeping;
 mod http;
 mod lock;
 mod metrics;
+mod opening;
 mod reference;
 mod routes;
 mod signals;
+mod start;
 mod watch_projections;
 
 pub(crate) use admin::document as admin_document;
+use http::Unmatched;
 pub(crate) use lock::{Attempt, Lock};
+use opening::Opening;
 pub(crate) use reference::document as reference_document;
+use routes::Routes;
+use start::{Start, Started};
 
 /// Serves until a signal asks to stop.
 ///
@@ -44,60 +45,56 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(|error| Failure::failed(format!("no address: {error}")))?;
     let metrics = metrics::start()?;
     let sharing = if roles.are_all() { Sharing::Alone } else { Sharing::Shared };
-    let opened = wiring::open_as(&config, sharing).await?;
-    wiring::expect_fitting(&config, &opened.codec).await?;
+    let (opener, secrets) = wiring::begin(&config, sharing)?;
+    let waits = format!("Hybrid Live listens at http://{address}, and waits for a store that does not answer");
+    let opening = Opening::new(opener, waits);
 
     // Two steps: what is served stops first, what it rests on afterwards.
     let stop_serving = CancellationToken::new();
     let stop_working = CancellationToken::new();
-    let workers = TaskTracker::new();
-    let (seen, projections) = watch::channel(Vec::new());
-    let answers = roles.has(ServerRole::QueryApi) || roles.has(ServerRole::Streamer);
-    let mut overview = wiring::overview(&config, &opened, |projection| answers || roles.run(projection));
-    let mut runtime = None;
-    if roles.has(ServerRole::Projectors) {
-        let started = wiring::start_projections(&config, &opened).await?;
-        overview = overview.with_workers_of(&started);
-        runtime = Some(started);
-    }
-    if answers || roles.has(ServerRole::Projectors) {
-        let stores = opened.stores.clone();
-        workers.spawn(watch_projections::until(overview, stores, answers, seen, stop_working.clone()));
-    }
-    if roles.has(ServerRole::Relay) {
-        workers.spawn(housekeeping::forget_commands(Arc::clone(&opened.stores.content), stop_working.clone()));
-        workers.spawn(housekeeping::count_outboxes(opened.stores.clone(), stop_working.clone()));
-        if !opened.stores.log_shares_transactions {
-            let relay = Relay::new(&opened.write_path, relay::Settings::default());
-            workers.spawn(relay.run(stop_working.clone()));
-        }
-    }
-    workers.spawn(metrics::keep_up(metrics.clone(), stop_working.clone()));
-    workers.close();
-
-    let router = routes::router(&config, &opened, projections, metrics, stop_serving.clone())?;
-    let router = http::guarded(router, &config);
+    let mut started = Started::default();
+    started.workers.spawn(metrics::keep_up(metrics.clone(), stop_working.clone()));
+    let routes = Routes::new(&config, &secrets, metrics, stop_serving.clone());
+    let unmatched = if routes.has_api() { Unmatched::NotYet } else { Unmatched::Unknown };
+    routes.serve(None, health::starting(&roles, &opening, routes.metrics()), unmatched);
     let connections = http::Connections {
         most: config.limits.connections,
         head: Duration::from_secs(config.limits.header_seconds),
         shutdown: config.shutdown_time(),
     };
     tokio::spawn(signals.stop(stop_serving.clone()));
-    terminal::say(&format!("Hybrid Live is ready at http://{address}"));
     tracing::info!(%address, %roles, data_dir = %config.data_dir().display(), "serving");
+    let serving = http::serve(listener, routes.router(), connections, stop_serving.clone());
 
-    http::serve(listener, router, connections, stop_serving).await;
+    let start = Start {
+        config: &config,
+        secrets: &secrets,
+        opening: &opening,
+        routes: &routes,
+        stop: stop_working.clone(),
+        notice: format!("Hybrid Live is ready at http://{address}"),
+    };
+    let starting = async {
+        // Also out of waiting.
+        let outcome = stop_serving.run_until_cancelled(start.run(&mut started)).await;
+        if let Some(Err(_)) = outcome {
+            stop_serving.cancel();
+        }
+        outcome.unwrap_or(Ok(()))
+    };
+    let (outcome, ()) = tokio::join!(starting, serving);
 
     stop_working.cancel();
-    workers.wait().await;
-    if let Some(runtime) = runtime {
+    started.workers.close();
+    started.workers.wait().await;
+    if let Some(runtime) = started.runtime {
         runtime.stop().await;
     }
     // The stores before the lock: the next server finds them closed.
-    drop(opened);
+    drop((routes, opening));
     drop(lock);
     tracing::info!("stopped");
-    Ok(())
+    outcome
 }
 
 /// Keeps away whoever could not be at work on the same stores. Only files and memory need that: stores on servers are

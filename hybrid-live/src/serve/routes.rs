@@ -5,98 +5,111 @@ use std::sync::Arc;
 use adapters::http::auth::AccessTokens;
 use adapters::http::cursor::Cursors;
 use adapters::http::rate_limits::{self, RateLimits};
+use adapters::secrets::Secrets;
 use axum::Router;
 use axum::middleware::from_fn;
 use command_api::CommandState;
 use command_api::auth::passwords::Passwords;
 use command_api::auth::roles::Roles;
+use command_api::write_path::WritePath;
 use metrics_exporter_prometheus::PrometheusHandle;
 use query_api::Part;
-use query_api::health::ProjectionState;
-use tokio::sync::watch;
+use query_api::health::Probes;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{admin, health, http, reference};
+use super::http::{self, Unmatched};
+use super::{admin, reference};
 use crate::config::{Config, ServerRole};
 use crate::failure::Failure;
-use crate::wiring::{self, Opened};
+use crate::operations::Operations;
 
-/// Everything that this process serves.
-pub(super) fn router(
-    config: &Config,
-    opened: &Opened,
-    projections: watch::Receiver<Vec<ProjectionState>>,
+/// What all routes share, and the router of the moment.
+pub(super) struct Routes<'a> {
+    config: &'a Config,
+    secrets: &'a Secrets,
+    tokens: Arc<AccessTokens>,
+    limits: Arc<RateLimits>,
+    /// For the requests that are under way.
+    places: Arc<Semaphore>,
     metrics: PrometheusHandle,
+    /// Ends the streams.
     stop: CancellationToken,
-) -> Result<Router, Failure> {
-    let roles = config.roles();
-    let tokens = AccessTokens::new(opened.secrets.signing_keys().clone())
-        .with_public_origins(config.public_origins.iter().cloned());
-    let tokens = Arc::new(tokens);
-    let limits = Arc::new(RateLimits::new(config.per_minute(), config.trusted_proxies));
-    let mut api = Router::new();
-    if roles.has(ServerRole::CommandApi) {
-        api = api.merge(commands(config, opened, &tokens, &limits)?);
-    }
-    let part = match (roles.has(ServerRole::QueryApi), roles.has(ServerRole::Streamer)) {
-        (true, true) => Some(Part::Everything),
-        (true, false) => Some(Part::Queries),
-        (false, true) => Some(Part::Streams),
-        (false, false) => None,
-    };
-    if let Some(part) = part {
-        api = api.merge(queries(part, config, opened, &tokens, stop));
-    }
-    let is_api = part.is_some() || roles.has(ServerRole::CommandApi);
-    let counted = move |request, next| rate_limits::layer(Arc::clone(&limits), Arc::clone(&tokens), request, next);
-    let health = query_api::health::router(health::probes(&roles, &opened.stores, projections, metrics));
-    // The layer goes around routes, of which there must be one.
-    let router = if is_api {
-        http::at_most(config.limits.requests, api.route_layer(from_fn(counted))).merge(reference::router())
-    } else {
-        api
-    };
-    Ok(router.merge(health))
+    router: watch::Sender<Router>,
 }
 
-/// Commands, and what admins do.
-fn commands(
-    config: &Config,
-    opened: &Opened,
-    tokens: &Arc<AccessTokens>,
-    limits: &Arc<RateLimits>,
-) -> Result<Router, Failure> {
-    let passwords = Passwords::new(config.password_settings());
-    let passwords = passwords.map_err(|error| Failure::cannot_run(format!("the settings in [argon2]: {error}")))?;
-    let roles = Roles::new(opened.write_path.clone());
-    let admins = admin::Admins::new(wiring::operations(config, opened), roles, Arc::clone(tokens));
-    let commands = CommandState::new(opened.write_path.clone(), Arc::clone(tokens), opened.secrets.clone(), passwords)
-        .with_rate_limits(Arc::clone(limits));
-    Ok(command_api::router(commands).merge(admin::router(admins)))
-}
+impl<'a> Routes<'a> {
+    pub(super) fn new(
+        config: &'a Config,
+        secrets: &'a Secrets,
+        metrics: PrometheusHandle,
+        stop: CancellationToken,
+    ) -> Self {
+        let tokens = AccessTokens::new(secrets.signing_keys().clone())
+            .with_public_origins(config.public_origins.iter().cloned());
+        Self {
+            config,
+            secrets,
+            tokens: Arc::new(tokens),
+            limits: Arc::new(RateLimits::new(config.per_minute(), config.trusted_proxies)),
+            places: Arc::new(Semaphore::new(config.limits.requests)),
+            metrics,
+            stop,
+            router: watch::Sender::new(Router::new()),
+        }
+    }
 
-fn queries(
-    part: Part,
-    config: &Config,
-    opened: &Opened,
-    tokens: &Arc<AccessTokens>,
-    stop: CancellationToken,
-) -> Router {
-    let stores = &opened.stores;
-    let ports = query_api::Ports {
-        content: Arc::clone(&stores.content),
-        event_log: Arc::clone(&stores.event_log),
-        views: Arc::clone(&stores.views),
-        timelines: Arc::clone(&stores.timelines),
-        checkpoints: Arc::clone(&stores.checkpoints),
-        cache: Arc::clone(&stores.cache),
-        live: Arc::clone(&stores.live),
-    };
-    let settings = query_api::Settings {
-        tokens: Arc::clone(tokens),
-        cursors: Cursors::new(&opened.secrets),
-        streams: config.limits.streams,
-        shutdown: stop,
-    };
-    query_api::part(part, ports, settings)
+    /// What is served, kept up to date.
+    pub(super) fn router(&self) -> watch::Receiver<Router> {
+        self.router.subscribe()
+    }
+
+    pub(super) fn metrics(&self) -> PrometheusHandle {
+        self.metrics.clone()
+    }
+
+    /// From now on serves `api`, if there is any yet, and how this process is.
+    pub(super) fn serve(&self, api: Option<Router>, probes: Probes, unmatched: Unmatched) {
+        let mut router = query_api::health::router(probes);
+        if let Some(api) = api {
+            let (limits, tokens) = (Arc::clone(&self.limits), Arc::clone(&self.tokens));
+            let counted =
+                move |request, next| rate_limits::layer(Arc::clone(&limits), Arc::clone(&tokens), request, next);
+            // The layer goes around routes, of which there must be one.
+            router = router.merge(http::at_most(Arc::clone(&self.places), api.route_layer(from_fn(counted))));
+        }
+        if self.has_api() {
+            router = router.merge(reference::router());
+        }
+        let _ = self.router.send_replace(http::guarded(router, unmatched, self.config));
+    }
+
+    /// Whether this process answers clients.
+    pub(super) fn has_api(&self) -> bool {
+        let roles = self.config.roles();
+        [ServerRole::CommandApi, ServerRole::QueryApi, ServerRole::Streamer].into_iter().any(|role| roles.has(role))
+    }
+
+    pub(super) fn commands(&self, write_path: &WritePath) -> Result<Router, Failure> {
+        let passwords = Passwords::new(self.config.password_settings());
+        let passwords = passwords.map_err(|error| Failure::cannot_run(format!("the settings in [argon2]: {error}")))?;
+        let state = CommandState::new(write_path.clone(), Arc::clone(&self.tokens), self.secrets.clone(), passwords);
+        Ok(command_api::router(state.with_rate_limits(Arc::clone(&self.limits))))
+    }
+
+    /// What admins do.
+    pub(super) fn administration(&self, operations: Operations, write_path: &WritePath) -> Router {
+        let roles = Roles::new(write_path.clone());
+        admin::router(admin::Admins::new(operations, roles, Arc::clone(&self.tokens)))
+    }
+
+    pub(super) fn queries(&self, part: Part, ports: query_api::Ports) -> Router {
+        let settings = query_api::Settings {
+            tokens: Arc::clone(&self.tokens),
+            cursors: Cursors::new(self.secrets),
+            streams: self.config.limits.streams,
+            shutdown: self.stop.clone(),
+        };
+        query_api::part(part, ports, settings)
+    }
 }

@@ -1,10 +1,10 @@
 //! Watches the projections: for `/health/ready` and for the metrics.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adapters::checkpoints::Partition;
-use adapters::stores::Stores;
+use adapters::checkpoints::{Checkpoints, Partition};
 use projectors::{Overview, PartitionStatus, State};
 use query_api::health::ProjectionState;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ const NAMED: usize = 20;
 /// Looks again and again until `stop`. `answers`: whether this process answers from what the projections make.
 pub(super) async fn until(
     overview: Overview,
-    stores: Stores,
+    checkpoints: Arc<dyn Checkpoints>,
     answers: bool,
     seen: watch::Sender<Vec<ProjectionState>>,
     stop: CancellationToken,
@@ -33,7 +33,7 @@ pub(super) async fn until(
         match overview.status().await {
             Ok(statuses) => {
                 metrics::record(&statuses);
-                metrics::record_parked(&stores, &statuses).await;
+                metrics::record_parked(checkpoints.as_ref(), &statuses).await;
                 seen.send_replace(movements.judge(&statuses, answers, Instant::now()));
             }
             // The log's own check in `/health/ready` says so.

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::progress::{Progress, Unit};
 use crate::serve::{Attempt, Lock};
-use crate::wiring::{self, Opened};
+use crate::wiring::{self, Known, Opened, PROJECTIONS};
 
 /// How often the checkpoints are looked at.
 const EVERY: Duration = Duration::from_millis(50);
@@ -79,12 +79,11 @@ impl Projections {
         joining: Joining,
     ) -> Result<Self, Failure> {
         let mut compared = Vec::new();
-        for projection in wiring::projections(config, &opened.stores) {
-            if asked.is_none_or(|asked| asked.name() == projection.name()) {
-                let generation = opened.stores.checkpoints.serving(projection.name()).await;
+        for Known { name, topics, .. } in PROJECTIONS {
+            if asked.is_none_or(|asked| asked.name() == name) {
+                let generation = opened.stores.checkpoints.serving(name).await;
                 let generation = generation.map_err(|error| Failure::cannot_run(error.to_string()))?;
-                let build = Build { projection: projection.name(), generation };
-                compared.push(Compared { build, topics: projection.topics() });
+                compared.push(Compared { build: Build { projection: name, generation }, topics });
             }
         }
         Ok(Self { compared, patience: PATIENCE, own: own(config, opened, joining).await? })

@@ -134,7 +134,8 @@ impl Runtime {
         settings: Settings,
     ) -> Result<Self, StoreError> {
         let places = Places::default();
-        let overview = Overview::of(&ports, &projections).with_workers(places.clone());
+        let known = projections.iter().map(|projection| (projection.name(), projection.topics())).collect();
+        let overview = Overview::of(&ports, known).with_workers(places.clone());
         let runtime = Self {
             overview,
             tasks: TaskTracker::new(),

@@ -13,7 +13,6 @@ use domain::stream::BEFORE_FIRST;
 use domain::{Lane, Topic};
 
 use super::{PartitionStatus, Runtime, RuntimePorts, State};
-use crate::projection::Projection;
 
 /// What a worker shows of itself.
 #[derive(Debug)]
@@ -89,9 +88,8 @@ struct Stored {
 }
 
 impl Overview {
-    /// Of these projections, for a process without workers.
-    pub fn of(ports: &RuntimePorts, projections: &[Arc<dyn Projection>]) -> Self {
-        let projections = projections.iter().map(|projection| (projection.name(), projection.topics())).collect();
+    /// Of these projections, each by its name and what it reads, for a process without workers.
+    pub fn of(ports: &RuntimePorts, projections: Vec<(&'static str, &'static [Topic])>) -> Self {
         let (event_log, checkpoints) = (Arc::clone(&ports.event_log), Arc::clone(&ports.checkpoints));
         Self { event_log, checkpoints, projections, places: Places::default() }
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use adapters::StoreError;
-use adapters::cache::{self, MemoryCache};
+use adapters::cache::Limits;
 use adapters::codec::Codec;
 use adapters::decorated::{Around, Decorated};
 use adapters::http::auth::AccessTokens;
@@ -96,6 +96,9 @@ impl Inside {
             views: file("read_models.db"),
             timelines: file("read_models.db"),
             checkpoints: file("read_models.db"),
+            cache: "memory:".to_owned(),
+            cached: Limits::default(),
+            cache_bytes: 1 << 24,
             live: "memory:".to_owned(),
         };
         let whole = stores::open(&urls, 4, Sharing::Shared).await.expect("opens");
@@ -106,7 +109,7 @@ impl Inside {
             views: Arc::new(Decorated::new(whole.views, around())),
             timelines: Arc::new(Decorated::new(whole.timelines, around())),
             checkpoints: Arc::new(Decorated::new(whole.checkpoints, around())),
-            cache: Arc::new(Decorated::new(Arc::new(MemoryCache::new(cache::Limits::default(), 1 << 24)), around())),
+            cache: Arc::new(Decorated::new(whole.cache, around())),
             live: Arc::new(Decorated::new(whole.live, around())),
             log_shares_transactions: whole.log_shares_transactions,
         };

@@ -4,5 +4,6 @@ mod doubled;
 mod flaky;
 mod kill;
 mod newer;
+mod restarts;
 mod services;
 mod storm;

@@ -7,6 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value as Answer};
 
 use super::scripts;
+use crate::StoreError;
 use crate::cache::{Key, ListKey, Space};
 use crate::redis::{Connection, Link, Server};
 
@@ -47,6 +48,8 @@ impl Connection for Nodes {
     const PURPOSE: &'static str = "the cache";
 
     async fn open(server: &Server) -> Result<Self, RedisError> {
+        let unknown = |error: StoreError| RedisError::from((ErrorKind::Io, "unknown mode", error.to_string()));
+        server.learn_mode().await.map_err(unknown)?;
         let link = Link::open(server, |_| true).await?;
         let mut runs = Vec::with_capacity(link.nodes().len());
         for node in link.nodes() {

@@ -42,6 +42,18 @@ pub(crate) async fn whoever_takes_a_partition_goes_on_where_the_former_owner_was
     assert_eq!(taken.position, Some(at(OTHER_PLACE, BEFORE_FIRST)));
 }
 
+/// Checkpoints that were deleted are followed by others, and what was compared with the old epochs is still there.
+pub(crate) async fn the_first_epoch_is_greater_than_those_of_checkpoints_that_are_gone(
+    checkpoints: &dyn Checkpoints,
+    _: &dyn Checkpoints,
+) {
+    // Those began with the time that it was, and grew by one for each owner.
+    let gone = u64::try_from(crate::http::clock::now().as_millis()).unwrap();
+    let first = take(checkpoints, BUILD, PLACE).await;
+    assert!(first.0 > gone, "P2: {first:?}, {gone}");
+    assert_eq!(take(checkpoints, BUILD, PLACE).await.0, first.0 + 1, "from then on no clock counts");
+}
+
 pub(crate) async fn a_former_owner_is_fenced(checkpoints: &dyn Checkpoints, elsewhere: &dyn Checkpoints) {
     // Nobody has taken it: nobody writes.
     is_overtaken(checkpoints.save(BUILD, crate::checkpoints::OwnerEpoch(1), at(PLACE, 1)).await);

@@ -237,30 +237,40 @@ impl Store {
     }
 
     pub(super) async fn take(&self, place: &Place) -> Result<Stored, StoreError> {
-        let mut first = place.fields();
-        first.insert("born", format!("{:016x}", rand::random::<u64>()));
-        first.insert("drains", 0_i64);
         let stored = loop {
             let raised = self
                 .partitions()
                 .find_one_and_update(
                     doc! { "_id": &place.id },
-                    doc! { "$inc": { "epoch": 1_i64, "starts": 1_i64, "version": 1_i64 }, "$setOnInsert": &first },
+                    doc! { "$inc": { "epoch": 1_i64, "starts": 1_i64, "version": 1_i64 } },
                 )
-                .upsert(true)
                 .return_document(ReturnDocument::After)
-                .await;
+                .await
+                .map_err(failed)?;
             match raised {
-                Ok(Some(raised)) => break read::<Stored>(&raised)?,
-                Ok(None) => return Err(StoreError::Damaged(format!("{} was not stored", place.id))),
-                // Two took it first at one moment: now it is there.
-                Err(error) if is_duplicate(&error) => {}
-                Err(error) => return Err(failed(error)),
+                Some(raised) => break read::<Stored>(&raised)?,
+                None => self.begin(place).await?,
             }
         };
         let stored = self.with_drops_remembered(place, stored).await?;
         self.remove_dead_entries(place, &stored).await;
         Ok(stored)
+    }
+
+    /// Makes the document of a partition that nobody has taken, unless somebody else does at this moment.
+    async fn begin(&self, place: &Place) -> Result<(), StoreError> {
+        let mut first = place.fields();
+        first.insert("born", format!("{:016x}", rand::random::<u64>()));
+        first.insert("drains", 0_i64);
+        first.insert("epoch", int(OwnerEpoch::before_the_first().0));
+        first.insert("starts", 0_i64);
+        first.insert("version", 0_i64);
+        let make = doc! { "$setOnInsert": first };
+        match self.partitions().update_one(doc! { "_id": &place.id }, make).upsert(true).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_duplicate(&error) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Answers the document, without its lanes where it was written.

@@ -10,11 +10,12 @@ use crate::sqlite::values::Unsigned;
 
 pub(super) fn take(connection: &Connection, build: Build, partition: Partition) -> Result<Taken, StoreError> {
     let mut raise = connection.prepare_cached(
-        r#"INSERT INTO checkpoints (generation, projection, topic, partition, epoch, starts) VALUES (?1, ?2, ?3, ?4, 1, 1)
+        r#"INSERT INTO checkpoints (generation, projection, topic, partition, epoch, starts) VALUES (?1, ?2, ?3, ?4, ?5 + 1, 1)
         ON CONFLICT (generation, projection, topic, partition) DO UPDATE SET epoch = epoch + 1, starts = starts + 1
         RETURNING epoch, log, "offset", starts, careful_until, trial_until, trial_starts"#,
     )?;
-    let key = params![build.generation.0, build.projection, partition.topic.name(), partition.number];
+    let first = Unsigned(OwnerEpoch::before_the_first().0);
+    let key = params![build.generation.0, build.projection, partition.topic.name(), partition.number, first];
     let (epoch, position, suspicion) = raise.query_row(key, |row| {
         let epoch: Unsigned = row.get(0)?;
         let trial = match row.get(5)? {

@@ -7,7 +7,7 @@ use axum::routing::{get, put};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::serve::http::guarded;
+use crate::serve::http::{Unmatched, guarded};
 
 const PUBLIC: &str = "https://social.example";
 const OTHER: &str = "https://tool.example";
@@ -17,7 +17,7 @@ fn router(public: &[&str], cors: &[&str]) -> Router {
     let owned = |origins: &[&str]| origins.iter().map(|origin| (*origin).to_owned()).collect();
     let config = Config { public_origins: owned(public), cors_origins: owned(cors), ..Config::default() };
     let routes = Router::new().route("/v1/here", get(async || "1")).route("/v1/here", put(async || "2"));
-    guarded(routes.route("/metrics", get(async || "3")), &config)
+    guarded(routes.route("/metrics", get(async || "3")), Unmatched::Unknown, &config)
 }
 
 async fn ask(router: &Router, method: &str, path: &str, origin: &str) -> (StatusCode, HeaderMap) {

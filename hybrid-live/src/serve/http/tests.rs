@@ -30,7 +30,8 @@ impl Server {
             head: Duration::from_secs(config.limits.header_seconds),
             shutdown: config.shutdown_time(),
         };
-        let task = tokio::spawn(serve(listener, guarded(router, &config), connections, stop.clone()));
+        let router = guarded(router, Unmatched::Unknown, &config);
+        let task = tokio::spawn(serve(listener, watch::channel(router).1, connections, stop.clone()));
         Self { address, stop, task }
     }
 
@@ -111,7 +112,9 @@ async fn one_request_too_many_is_told_to_come_again() {
         }
     });
     let free = Router::new().route("/free", get(async || "free"));
-    let server = Server::start(at_most(1, Router::new().route("/wait", wait)).merge(free), |_| {}).await;
+    let server =
+        Server::start(at_most(Arc::new(Semaphore::new(1)), Router::new().route("/wait", wait)).merge(free), |_| {})
+            .await;
     let waiting = server.connect().await;
     send(&waiting, &request("GET", "/wait", "")).await;
     inside.notified().await;
@@ -247,4 +250,32 @@ async fn a_taken_port_is_named() {
     let address = first.local_addr().expect("an address");
     let refusal = bind(address).await.expect_err("taken").to_string();
     assert!(refusal.contains(&address.to_string()) && refusal.contains("--listen"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_connection_is_answered_by_what_is_served_at_the_moment() {
+    let config = Config::default();
+    let (routers, router) = watch::channel(guarded(Router::new(), Unmatched::NotYet, &config));
+    let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let connections = Connections { most: 10, head: Duration::from_secs(15), shutdown: Duration::from_secs(1) };
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(serve(listener, router, connections, stop.clone()));
+    let stream = TcpStream::connect(address).await.expect("connects");
+    let request = "GET /late HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let head = async |enough: usize| {
+        send(&stream, request).await;
+        receive(&stream, enough).await
+    };
+    let put_off = head(1).await;
+    assert!(put_off.starts_with("HTTP/1.1 503") && put_off.contains("retry-after: 1"), "{put_off}");
+    let _ = routers.send_replace(guarded(
+        Router::new().route("/late", get(|| async { "now" })),
+        Unmatched::Unknown,
+        &config,
+    ));
+    let served = head(1).await;
+    assert!(served.starts_with("HTTP/1.1 200"), "{served}");
+    stop.cancel();
+    task.await.expect("ends");
 }
