@@ -132,6 +132,11 @@ impl StoreUrls {
         in_memory.map(|port| (port.name(), self.of(port)))
     }
 
+    /// Whether what is cached is in the memory of each process.
+    pub fn caches_in_memory(&self) -> bool {
+        scheme(&self.cache) == MEMORY
+    }
+
     /// Whether the truth is on a server, where processes on several machines reach it.
     pub fn content_is_on_a_server(&self) -> bool {
         scheme(&self.content) != SQLITE

@@ -81,7 +81,8 @@ async fn compare_all(
 ) -> Result<Report, Failure> {
     let stores = &opened.stores;
     let hot_author_followers = config.projections.hot_author_followers;
-    let mut checks = stores::checks(stores, asked, hot_author_followers).await.map_err(unreadable)?;
+    let sees_the_cache = !config.store_urls().caches_in_memory() || projections.are_ours();
+    let mut checks = stores::checks(stores, asked, hot_author_followers, sees_the_cache).await.map_err(unreadable)?;
     let mut comparison =
         Comparison { opened, projections, model: Model::new(stores.event_log.partitions()), heads: Heads::new() };
     comparison.advance().await?;

@@ -68,6 +68,11 @@ async fn own(config: &Config, opened: &Opened, joining: Joining) -> Result<Optio
 }
 
 impl Projections {
+    /// Whether they run here.
+    pub(super) fn are_ours(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// Starts the projections, unless a server runs them.
     ///
     /// # Errors

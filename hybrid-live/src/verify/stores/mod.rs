@@ -1,6 +1,7 @@
 //! What is compared: one file per store.
 
 mod author_timelines;
+mod cached;
 mod comments;
 mod content;
 mod counts;
@@ -28,11 +29,13 @@ use crate::cli::Projection;
 /// Rows read at a time.
 const PAGE: usize = 1000;
 
-/// The comparisons that were asked for: of one projection's stores, or of all and the truth.
+/// The comparisons that were asked for: of one projection's stores, or of all and the truth. A cache in the memory of
+/// another process is not seen.
 pub(super) async fn checks(
     stores: &Stores,
     asked: Option<Projection>,
     hot_author_followers: usize,
+    sees_the_cache: bool,
 ) -> Result<Vec<Box<dyn Check>>, StoreError> {
     let mut checks: Vec<Box<dyn Check>> = Vec::new();
     if asked.is_none() {
@@ -58,6 +61,9 @@ pub(super) async fn checks(
         checks.push(Box::new(Checked::new(comments::Comments { views: Arc::clone(views), generation })));
         checks.push(Box::new(Checked::new(reactions::Reactions { views: Arc::clone(views), generation })));
         checks.push(Box::new(Checked::new(versions::Versions { views: Arc::clone(views), generation })));
+        if sees_the_cache {
+            checks.push(Box::new(Checked::new(cached::Cached::new(stores, generation))));
+        }
     }
     if asked.is_none_or(|asked| asked == Projection::Profiles) {
         let generation = stores.checkpoints.serving(Profiles::NAME).await?;
