@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use adapters::StoreError;
-use adapters::cache::Limits;
+use adapters::cache;
 use adapters::codec::Codec;
 use adapters::decorated::{Around, Decorated};
 use adapters::http::auth::AccessTokens;
@@ -97,7 +97,7 @@ impl Inside {
             timelines: file("read_models.db"),
             checkpoints: file("read_models.db"),
             cache: "memory:".to_owned(),
-            cached: Limits::default(),
+            cached: cache::Limits::default(),
             cache_bytes: 1 << 24,
             live: "memory:".to_owned(),
         };
