@@ -138,8 +138,8 @@ impl World {
     async fn tell_all(&self, number: usize) {
         let post = &self.posts[number];
         let events = post.events();
-        for position in post.told.load(Ordering::SeqCst)..events.len() {
-            tell(&*self.cache, self.space, u32::try_from(number).unwrap(), position, &events[position]).await;
+        for (position, event) in events.iter().enumerate().skip(post.told.load(Ordering::SeqCst)) {
+            tell(&*self.cache, self.space, u32::try_from(number).unwrap(), position, event).await;
             post.told.store(position + 1, Ordering::SeqCst);
         }
     }
