@@ -58,7 +58,7 @@ fn written(version: i64, by: &str) -> Value {
 /// Distinct by id, newest first, as a reader loads them.
 fn loaded(version: i64, items: &[(u8, i64)]) -> Comments {
     let mut list = comments(version, items.iter().copied());
-    list.items.sort_by(|one, other| other.comment.cmp(&one.comment));
+    list.items.sort_by_key(|item| std::cmp::Reverse(item.comment));
     list.items.dedup_by_key(|item| item.comment);
     list.items.truncate(KEPT);
     list

@@ -138,8 +138,8 @@ impl World {
     async fn tell_all(&self, number: usize) {
         let post = &self.posts[number];
         let events = post.events();
-        for position in post.told.load(Ordering::SeqCst)..events.len() {
-            tell(&*self.cache, self.space, u32::try_from(number).unwrap(), position, &events[position]).await;
+        for (position, event) in events.iter().enumerate().skip(post.told.load(Ordering::SeqCst)) {
+            tell(&*self.cache, self.space, u32::try_from(number).unwrap(), position, event).await;
             post.told.store(position + 1, Ordering::SeqCst);
         }
     }
@@ -152,9 +152,10 @@ impl World {
     async fn tell_late(&self, mut random: StdRng) {
         while self.is_changing() {
             let number = random.random_range(0..self.posts.len());
-            let events = self.posts[number].events();
             // What nobody has told yet it does not tell first: whoever tells anything has told what was before it.
             let told = self.posts[number].told.load(Ordering::SeqCst);
+            // Afterwards, so that all that was told is among them.
+            let events = self.posts[number].events();
             let from = random.random_range(0..told.max(1));
             for position in (from..told).take(random.random_range(1..6)) {
                 tell(&*self.cache, self.space, u32::try_from(number).unwrap(), position, &events[position]).await;
