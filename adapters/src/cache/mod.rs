@@ -14,13 +14,14 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use domain::{CommentId, LogId, PostId};
+use domain::{LogId, PostId};
 
 use crate::StoreError;
 use crate::checkpoints::Generation;
 
 pub mod cell;
+#[cfg(test)]
+mod model;
 
 pub use cell::{Comments, Item, Token, Value};
 

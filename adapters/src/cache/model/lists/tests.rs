@@ -19,7 +19,7 @@ fn lists_are_the_masters() {
     for bounds in [CROWDED, FULL, REPEATED] {
         holds(bounds.clone());
         if long() {
-            holds(Bounds { readers: 2, late: 2, ..bounds });
+            holds(Bounds { readers: 2, ..bounds });
         }
     }
     holds(Bounds { logs: Logs::These(&[&[Add(1), Delete(1)]]), epochs: 2, ..SHORT });
