@@ -25,6 +25,8 @@ pub mod cell;
 mod contract;
 mod counters;
 mod memory;
+#[cfg(test)]
+mod model;
 mod none;
 #[cfg(feature = "redis")]
 mod redis;

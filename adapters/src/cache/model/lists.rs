@@ -152,7 +152,7 @@ impl State {
             Some(Cell::Leased { token: own, pending }) if bounds.is(Break::NoDuplicateCheck) && *own == token => {
                 let mut list = list;
                 list.items.extend(pending.items.iter().filter(|item| item.position > list.version).cloned());
-                list.items.sort_by(|one, other| other.comment.cmp(&one.comment));
+                list.items.sort_by_key(|item| std::cmp::Reverse(item.comment));
                 list.items.truncate(KEPT);
                 Some(Filled::Holds(list))
             }
@@ -259,8 +259,7 @@ impl State {
 
     fn orphaned(&self, room: usize) -> bool {
         let token = Token(room as u64);
-        self.has_lease(room, token)
-            && !self.readers.iter().any(|reader| reader.room == room && reader.token == token)
+        self.has_lease(room, token) && !self.readers.iter().any(|reader| reader.room == room && reader.token == token)
     }
 }
 
@@ -437,9 +436,7 @@ impl Model for Bounds {
                     list.version <= state.rows && Rows(&state.log).is_as_of(list, list.version..=state.rows)
                 })
             }),
-            Property::always(ONWARD, |_, state: &State| {
-                found(state).all(|(room, list)| list.version >= room.newest)
-            }),
+            Property::always(ONWARD, |_, state: &State| found(state).all(|(room, list)| list.version >= room.newest)),
             Property::always(TOLD, |_, state: &State| {
                 found(state).all(|(room, list)| Rows(&state.log).is_as_of(list, room.seen..=state.rows))
             }),

@@ -102,4 +102,3 @@ pub(super) fn all(length: usize, comments: u8) -> Vec<Log> {
     }
     logs
 }
-

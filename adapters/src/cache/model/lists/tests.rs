@@ -4,8 +4,7 @@ use super::super::rows::Event::{Add, Delete, Edit};
 use super::super::{Break, FILLED, MASTERS, ONWARD, PRESENT, TOLD, finds, holds, long};
 use super::{Bounds, Logs};
 
-const SHORT: Bounds =
-    Bounds { logs: Logs::All(2, 2), readers: 1, late: 1, epochs: 1, lives: None, broken: None };
+const SHORT: Bounds = Bounds { logs: Logs::All(2, 2), readers: 1, late: 1, epochs: 1, lives: None, broken: None };
 /// More than a list keeps, in another order than that of their ids, after one that is gone.
 const CROWDED: Bounds = Bounds { logs: Logs::These(&[&[Add(3), Delete(3), Add(2), Add(1)]]), ..SHORT };
 /// More than a list keeps; a deletion.
@@ -19,7 +18,7 @@ fn lists_are_the_masters() {
     for bounds in [CROWDED, FULL, REPEATED] {
         holds(bounds.clone());
         if long() {
-            holds(Bounds { readers: 2, late: 2, ..bounds });
+            holds(Bounds { readers: 2, ..bounds });
         }
     }
     holds(Bounds { logs: Logs::These(&[&[Add(1), Delete(1)]]), epochs: 2, ..SHORT });

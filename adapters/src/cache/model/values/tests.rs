@@ -12,7 +12,7 @@ fn counts_are_the_masters() {
     holds(COUNTS);
     holds(Bounds { log: &[1, 2], readers: 1, epochs: 2, ..COUNTS });
     if long() {
-        holds(Bounds { epochs: 2, ..COUNTS });
+        holds(Bounds { log: &[1, 2], epochs: 2, ..COUNTS });
         holds(Bounds { log: &[1, 2, 3, 3], late: 2, ..COUNTS });
     }
 }
