@@ -77,6 +77,11 @@ impl Opening {
         Self { opener: Arc::new(opener), awaited: watch::Sender::new(None), notice }
     }
 
+    /// From now on that is said, once, if there is something to wait for.
+    pub(super) fn set_notice(&self, notice: String) {
+        *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = Some(notice);
+    }
+
     /// What is to be said, unless it was said.
     pub(super) fn take_notice(&self) -> Option<String> {
         self.notice.lock().unwrap_or_else(PoisonError::into_inner).take()

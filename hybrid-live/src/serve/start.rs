@@ -81,7 +81,8 @@ impl Start<'_> {
             self.routes.serve(Some(commands.clone()), probes, Unmatched::NotYet);
             api = Some(commands);
             if only_commands {
-                self.say_ready();
+                // It is ready, whatever it waits for from now on.
+                self.opening.set_notice(self.notice.clone());
             }
         }
 
@@ -104,8 +105,9 @@ impl Start<'_> {
         }
         let probes = health::probes(&roles, opener, projections, self.routes.metrics()).await?;
         self.routes.serve(api, probes, Unmatched::Unknown);
-        if !only_commands {
-            self.say_ready();
+        let unsaid = self.opening.take_notice();
+        if !only_commands || unsaid.is_some() {
+            terminal::say(&self.notice);
         }
         Ok(())
     }
@@ -201,11 +203,5 @@ impl Start<'_> {
         if there != wanted {
             tracing::info!(there, wanted, "the log keeps the partitions that it was made with");
         }
-    }
-
-    fn say_ready(&self) {
-        // What is waited for from now on does not keep this process from being ready.
-        drop(self.opening.take_notice());
-        terminal::say(&self.notice);
     }
 }
