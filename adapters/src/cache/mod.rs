@@ -91,7 +91,7 @@ pub struct Limits {
     pub lease: Duration,
     /// Up to this part of each of them is taken off at random, so that what was filled at one moment does not end at one.
     pub jitter_percent: u8,
-    /// Comments that a list has at most.
+    /// Comments that a list has at most: the same for all who share a cache, since a shorter list counts as whole.
     pub kept: usize,
 }
 
