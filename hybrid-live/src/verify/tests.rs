@@ -383,7 +383,7 @@ async fn beside_a_server_what_changed_meanwhile_is_read_again_and_only_real_diff
     projections.pass(&opened.stores, &newest).await.expect("catch up");
 
     let mut checks =
-        stores::checks(&opened.stores, None, config.projections.hot_author_followers).await.expect("reads");
+        stores::checks(&opened.stores, None, config.projections.hot_author_followers, true).await.expect("reads");
     for check in &mut checks {
         check.compare(&comparison.model).await.expect("compares");
         if check.name() == "content" || check.name() == "counts" {

@@ -18,7 +18,7 @@ use super::fixture::{envelope, id};
 use super::world::{FOREVER, Probe, Scripted, World, post};
 use crate::projection::Projection;
 use crate::runtime::Runtime;
-use crate::Profiles;
+use crate::{Engagement, Profiles};
 
 const PARTITIONS: u16 = 4;
 const FIRST: Partition = Partition { topic: Topic::Posts, number: 0 };

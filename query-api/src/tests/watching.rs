@@ -41,7 +41,7 @@ pub(super) fn streams(world: &World) -> Arc<Streams> {
 }
 
 pub(super) fn streams_until(world: &World, shutdown: CancellationToken) -> Arc<Streams> {
-    Arc::new(Streams::new(&world.ports, world.cursors.clone(), 100_000, shutdown))
+    Arc::new(Streams::new(&world.ports, world.feed(), world.cursors.clone(), 100_000, shutdown))
 }
 
 impl World {
