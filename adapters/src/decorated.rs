@@ -16,7 +16,7 @@ use crate::checkpoints::{
 };
 use crate::content::{
     Acknowledgement, Answer, ClaimOutcome, CommandClaim, Commit, CommitError, Committed, Content, Document, Outbox,
-    PublicState, Published, Rendered, StoredKey,
+    PublicState, Published, Rendered, StoredKey, StoredPreview,
 };
 use crate::event_log::{EventLog, Logged, Membership, Record};
 use crate::live::{Channel, Live, Message, Subscription};
@@ -84,7 +84,7 @@ decorated! {
         acknowledge(acknowledgements: Vec<Acknowledgement>) -> (), StoreError;
         published(stream: StreamId) -> Option<Published>, StoreError;
         states(streams: &[StreamId]) -> Vec<Option<PublicState>>, StoreError;
-        previews(posts: &[PostId]) -> Vec<Option<String>>, StoreError;
+        previews(posts: &[PostId]) -> Vec<Option<StoredPreview>>, StoreError;
         rendered(post: PostId) -> Option<Rendered>, StoreError;
         scan(after: Option<StreamId>, limit: usize) -> Vec<(StreamId, PublicState)>, StoreError;
         claim_command(claim: CommandClaim) -> ClaimOutcome, StoreError;

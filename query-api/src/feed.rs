@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use adapters::StoreError;
 use adapters::cache::Shown;
-use adapters::checkpoints::{Checkpoints, ENGAGEMENT, TIMELINES};
+use adapters::checkpoints::{Checkpoints, TIMELINES};
 use adapters::timelines::{Entry, Order, Span, Timelines};
-use adapters::views::{Counts, Views};
+use adapters::views::Views;
 use domain::post::Visibility;
 use domain::{PostId, UserId};
 
@@ -75,8 +75,6 @@ pub struct Listed {
     pub entry: Entry,
     /// What is shown of it.
     pub shown: Shown,
-    /// Its counts.
-    pub counts: Counts,
 }
 
 /// A page of posts.
@@ -127,6 +125,11 @@ impl Feed {
         Self { cached, views, timelines, checkpoints }
     }
 
+    /// What its posts are read through.
+    pub(crate) fn cached(&self) -> &Cached {
+        &self.cached
+    }
+
     /// A page of `viewer`'s home: at most `limit` posts.
     ///
     /// # Errors
@@ -169,7 +172,6 @@ impl Feed {
     pub(crate) async fn page(&self, list: List, from: Walk, limit: usize) -> Result<Page, StoreError> {
         let limit = limit.max(1);
         let generation = self.checkpoints.serving(TIMELINES).await?;
-        let counted = self.checkpoints.serving(ENGAGEMENT).await?;
         let mut entries = Vec::with_capacity(limit.min(AT_ONCE));
         let mut walk = from;
         let mut examined = 0;
@@ -198,13 +200,13 @@ impl Feed {
                 let until = if taken == 0 { limit - entries.len() } else { candidates.entries.len() };
                 let chunk = &candidates.entries[taken..until.min(candidates.entries.len())];
                 let posts: Vec<PostId> = chunk.iter().map(|entry| entry.post).collect();
-                for (entry, (shown, counts)) in chunk.iter().zip(self.cached.posts(counted, &posts).await?) {
+                for (entry, shown) in chunk.iter().zip(self.cached.shown(&posts).await?) {
                     if entries.len() == limit {
                         break;
                     }
                     taken += 1;
                     walk = walk.past(entry.post);
-                    entries.extend(readable(list, *entry, shown, counts));
+                    entries.extend(readable(list, *entry, shown));
                 }
             }
             if taken < candidates.entries.len() {
@@ -251,7 +253,7 @@ impl Candidates {
 }
 
 /// A candidate with what is shown of it, if anything is (R1) and the list's reader may see it (R3).
-fn readable(list: List, entry: Entry, shown: Option<Shown>, counts: Counts) -> Option<Listed> {
+fn readable(list: List, entry: Entry, shown: Option<Shown>) -> Option<Listed> {
     let shown = shown?;
     match list {
         // Whose posts stand in a home is followed, so they may see what is for followers.
@@ -262,5 +264,5 @@ fn readable(list: List, entry: Entry, shown: Option<Shown>, counts: Counts) -> O
             }
         }
     }
-    Some(Listed { entry, shown, counts })
+    Some(Listed { entry, shown })
 }

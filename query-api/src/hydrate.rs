@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::Ports;
+use crate::cached::Cached;
 use crate::feed::Listed;
 use crate::items::Person;
 
@@ -124,6 +125,7 @@ impl WrittenPosts {
     pub(crate) async fn add(
         &mut self,
         ports: &Ports,
+        cached: &Cached,
         viewer: Option<UserId>,
         listed: &[Listed],
     ) -> Result<(), StoreError> {
@@ -131,19 +133,22 @@ impl WrittenPosts {
             return Ok(());
         }
         let people = People::read(ports.content.as_ref(), listed.iter().map(|listed| listed.entry.author)).await?;
-        let liked = Liked::read(ports, viewer, listed.iter().map(|listed| (listed.entry.post, listed.counts))).await?;
+        let posts: Vec<PostId> = listed.iter().map(|listed| listed.entry.post).collect();
+        let generation = ports.checkpoints.serving(ENGAGEMENT).await?;
+        let counts = cached.counts(generation, &posts).await?;
+        let liked = Liked::read(ports, viewer, posts.into_iter().zip(counts.iter().copied())).await?;
         // Ids, names and numbers come to about as much again for each post.
         self.text.reserve(listed.iter().map(|listed| listed.shown.members().len() + 320).sum());
-        for listed in listed {
-            if self.write(listed, &people, liked.has(listed.entry.post)).is_none() {
+        for (listed, counts) in listed.iter().zip(counts) {
+            if self.write(listed, &people, counts, liked.has(listed.entry.post)).is_none() {
                 tracing::warn!(post = %listed.entry.post, "a post cannot be shown: it or its author is unreadable");
             }
         }
         Ok(())
     }
 
-    fn write(&mut self, listed: &Listed, people: &People, liked_by_me: bool) -> Option<()> {
-        let Listed { entry, shown, counts } = listed;
+    fn write(&mut self, listed: &Listed, people: &People, counts: Counts, liked_by_me: bool) -> Option<()> {
+        let Listed { entry, shown } = listed;
         // Read before anything is written, so that what drops out leaves nothing behind.
         let names: StoredNames<'_> = serde_json::from_str(people.state(entry.author)?).ok()?;
         write!(

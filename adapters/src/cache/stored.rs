@@ -4,15 +4,15 @@
 //! A preview is kept as the part of a post's JSON that comes from `content`, so that a page of posts is put together of
 //! bytes and not taken apart and written again.
 
-use domain::post::{Post, Visibility};
+use domain::post::Visibility;
 use domain::text::CommentText;
-use domain::{CommentId, PostId, StreamId, Timestamp, UserId};
+use domain::{CommentId, PostId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Comments, Item, Value};
 use crate::StoreError;
-use crate::content::{Content, PublicState};
+use crate::content::{Content, StoredPreview};
 use crate::views::{CommentRow, Counts};
 
 const PUBLIC: u8 = b'p';
@@ -97,58 +97,21 @@ fn shown(preview: &str) -> Result<Value, StoreError> {
 /// # Errors
 /// The master's.
 pub async fn load_previews(content: &dyn Content, posts: &[PostId]) -> Result<Vec<Value>, StoreError> {
-    let mut values = Vec::with_capacity(posts.len());
-    let mut lacking = Vec::new();
-    for (post, preview) in posts.iter().zip(content.previews(posts).await?) {
-        if preview.is_none() {
-            lacking.push((values.len(), *post));
-        }
-        values.push(value(*post, preview.as_deref()));
-    }
-    if lacking.is_empty() {
-        return Ok(values);
-    }
-    // Since when there is nothing: the sequence of a deletion keeps what was before it from coming back (K1).
-    let streams: Vec<StreamId> = lacking.iter().map(|(_, post)| StreamId::Post(*post)).collect();
-    let states = content.states(&streams).await?;
-    let mut written = Vec::new();
-    for ((place, post), state) in lacking.into_iter().zip(states) {
-        match deleted_at(state.as_ref()) {
-            Gone::Never => {}
-            Gone::Since(sequence) => values[place].version = sequence,
-            Gone::Not => written.push((place, post)),
-        }
-    }
-    // Published between the two looks, or damaged.
-    let posts: Vec<PostId> = written.iter().map(|(_, post)| *post).collect();
-    for ((place, post), preview) in written.into_iter().zip(content.previews(&posts).await?) {
-        values[place] = value(post, preview.as_deref());
-    }
-    Ok(values)
+    let stored = content.previews(posts).await?;
+    Ok(posts.iter().zip(stored).map(|(post, stored)| value(*post, stored)).collect())
 }
 
-enum Gone {
-    Never,
-    Since(i64),
-    Not,
-}
-
-fn deleted_at(state: Option<&PublicState>) -> Gone {
-    let Some(state) = state else { return Gone::Never };
-    match serde_json::from_str(&state.state) {
-        Ok(Post::Deleted { .. }) => Gone::Since(i64::try_from(state.sequence).unwrap_or(i64::MAX)),
-        Ok(Post::Absent) => Gone::Never,
-        Ok(Post::Published { .. }) | Err(_) => Gone::Not,
+fn value(post: PostId, stored: Option<StoredPreview>) -> Value {
+    let nothing = |version| Value { version, bytes: bytes::Bytes::new() };
+    let Some(StoredPreview { sequence, preview }) = stored else { return nothing(0) };
+    match preview {
+        // The sequence of a deletion keeps what was before it from coming back (K1).
+        None => nothing(i64::try_from(sequence).unwrap_or(i64::MAX)),
+        Some(preview) => shown(&preview).unwrap_or_else(|error| {
+            tracing::error!(%post, %error, "a damaged preview is passed over");
+            nothing(0)
+        }),
     }
-}
-
-fn value(post: PostId, preview: Option<&str>) -> Value {
-    let nothing = Value { version: 0, bytes: bytes::Bytes::new() };
-    let Some(preview) = preview else { return nothing };
-    shown(preview).unwrap_or_else(|error| {
-        tracing::error!(%post, %error, "a damaged preview is passed over");
-        nothing
-    })
 }
 
 impl From<Counts> for Value {

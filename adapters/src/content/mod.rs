@@ -118,6 +118,15 @@ pub struct Preview {
     pub version: u64,
 }
 
+/// A [`Preview`] as it is stored, and the sequence of its post's stream at the same moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPreview {
+    /// The number of the stream's newest event.
+    pub sequence: u64,
+    /// As JSON; `None` where nothing is shown any more.
+    pub preview: Option<String>,
+}
+
 /// What a commit came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
@@ -242,8 +251,9 @@ pub trait Content: Send + Sync + 'static {
     /// The states of many streams, in the order asked for.
     async fn states(&self, streams: &[StreamId]) -> Result<Vec<Option<PublicState>>, StoreError>;
 
-    /// The [`Preview`]s of many posts as JSON, in the order asked for; `None` for the absent and the deleted.
-    async fn previews(&self, posts: &[PostId]) -> Result<Vec<Option<String>>, StoreError>;
+    /// The [`Preview`]s of many posts, in the order asked for; `None` where there is no document. What cannot be read is
+    /// as if it were not there.
+    async fn previews(&self, posts: &[PostId]) -> Result<Vec<Option<StoredPreview>>, StoreError>;
 
     /// What a post is shown as; `None` for the absent.
     async fn rendered(&self, post: PostId) -> Result<Option<Rendered>, StoreError>;

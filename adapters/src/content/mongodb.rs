@@ -26,7 +26,7 @@ use mongodb::{Collection, Database, IndexModel};
 
 use super::{
     Acknowledgement, Answer, ClaimOutcome, CommandClaim, Commit, CommitError, Committed, Content, Document, Outbox,
-    PublicState, Published, Rendered, StoredKey,
+    PublicState, Published, Rendered, StoredKey, StoredPreview,
 };
 use crate::StoreError;
 use crate::event_log::Record;
@@ -126,7 +126,7 @@ impl Content for MongoContent {
         documents::states(&self.documents(), streams).await
     }
 
-    async fn previews(&self, posts: &[PostId]) -> Result<Vec<Option<String>>, StoreError> {
+    async fn previews(&self, posts: &[PostId]) -> Result<Vec<Option<StoredPreview>>, StoreError> {
         documents::previews(&self.documents(), posts).await
     }
 

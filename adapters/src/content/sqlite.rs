@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use super::{
     Acknowledgement, Answer, ClaimOutcome, CommandClaim, Commit, CommitError, Committed, Content, Document, Outbox,
-    PublicState, Published, Rendered, StoredKey,
+    PublicState, Published, Rendered, StoredKey, StoredPreview,
 };
 use crate::StoreError;
 use crate::event_log::{Appender, Record, SqliteEventLog};
@@ -95,7 +95,7 @@ impl Content for SqliteContent {
         self.db.read(|connection| documents::states(connection, streams)).await
     }
 
-    async fn previews(&self, posts: &[PostId]) -> Result<Vec<Option<String>>, StoreError> {
+    async fn previews(&self, posts: &[PostId]) -> Result<Vec<Option<StoredPreview>>, StoreError> {
         self.db.read(|connection| documents::previews(connection, posts)).await
     }
 

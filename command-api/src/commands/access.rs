@@ -27,7 +27,8 @@ pub(super) async fn author_of_visible_post(
     post: PostId,
 ) -> Result<UserId, WriteError> {
     let not_found = || WriteError::Rejected(Rejection::NotFound("post"));
-    let preview = content.previews(&[post]).await?.into_iter().next().flatten().ok_or_else(not_found)?;
+    let stored = content.previews(&[post]).await?.into_iter().next().flatten();
+    let preview = stored.and_then(|stored| stored.preview).ok_or_else(not_found)?;
     let PostFacts { author_id: author, visibility } = parse(StreamId::Post(post), &preview)?;
     if author == actor {
         return Ok(author);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use adapters::StoreError;
 use adapters::content::{
     Acknowledgement, Answer, ClaimOutcome, CommandClaim, Commit, CommitError, Committed, Content, Document, Outbox,
-    PublicState, Published, Rendered, StoredKey,
+    PublicState, Published, Rendered, StoredKey, StoredPreview,
 };
 use adapters::event_log::{EventLog, Logged, Membership, Record};
 use async_trait::async_trait;
@@ -123,7 +123,7 @@ impl Content for Crashing {
         self.call("states", self.inner.states(streams)).await
     }
 
-    async fn previews(&self, posts: &[PostId]) -> Result<Vec<Option<String>>, StoreError> {
+    async fn previews(&self, posts: &[PostId]) -> Result<Vec<Option<StoredPreview>>, StoreError> {
         self.call("previews", self.inner.previews(posts)).await
     }
 

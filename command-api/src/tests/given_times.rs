@@ -30,8 +30,8 @@ async fn an_import_keeps_its_times_and_ids() {
     assert_eq!(imported.attributes.correlation, correlation);
     assert_eq!(imported.attributes.id, domain::EventId::from_parts(then, [9; 10]));
     assert!(imported.data.contains(r#""imported":true"#), "{}", imported.data);
-    let preview = world.content.previews(&[post]).await.unwrap().remove(0).unwrap();
-    let preview: Preview = serde_json::from_str(&preview).unwrap();
+    let stored = world.content.previews(&[post]).await.unwrap().remove(0).unwrap();
+    let preview: Preview = serde_json::from_str(&stored.preview.unwrap()).unwrap();
     assert_eq!((preview.created_at, preview.text.as_str()), (then, "from before"));
 
     let before = world.everything().await;

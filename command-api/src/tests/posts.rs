@@ -14,7 +14,8 @@ async fn state(world: &World, post: &str) -> Post {
 
 async fn preview(world: &World, post: &str) -> Option<Preview> {
     let previews = world.content.previews(&[post.parse().unwrap()]).await.unwrap();
-    previews[0].as_ref().map(|preview| serde_json::from_str(preview).unwrap())
+    let stored = previews[0].as_ref()?;
+    stored.preview.as_ref().map(|preview| serde_json::from_str(preview).unwrap())
 }
 
 #[tokio::test]

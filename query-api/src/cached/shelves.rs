@@ -55,23 +55,18 @@ impl Cached {
         Space { log: self.event_log.id(), epoch: self.checkpoints.progress().borrow().epochs.cache }
     }
 
-    /// What lists show of posts, if there is anything to show (R1), and their counts: one call for all of them (R2).
-    pub(crate) async fn posts(
-        &self,
-        generation: Generation,
-        posts: &[PostId],
-    ) -> Result<Vec<(Option<Shown>, Counts)>, StoreError> {
-        let previews = posts.iter().copied().map(Key::Preview);
-        let keys: Vec<Key> = previews.chain(posts.iter().map(|post| Key::Counts(generation, *post))).collect();
+    /// What lists show of posts, in their order, if there is anything to show (R1).
+    pub(crate) async fn shown(&self, posts: &[PostId]) -> Result<Vec<Option<Shown>>, StoreError> {
+        let keys: Vec<Key> = posts.iter().copied().map(Key::Preview).collect();
         let values = self.values.read(self.space(), &keys).await?;
-        let (previews, counts) = values.split_at(posts.len());
-        Ok(previews.iter().map(Shown::of).zip(counts.iter().map(readable)).collect())
+        Ok(values.iter().map(Shown::of).collect())
     }
 
-    /// A post's counts.
-    pub(crate) async fn counts(&self, generation: Generation, post: PostId) -> Result<Counts, StoreError> {
-        let values = self.values.read(self.space(), &[Key::Counts(generation, post)]).await?;
-        Ok(values.first().map_or(PostRow::default().into(), readable))
+    /// The counts of posts, in their order.
+    pub(crate) async fn counts(&self, generation: Generation, posts: &[PostId]) -> Result<Vec<Counts>, StoreError> {
+        let keys: Vec<Key> = posts.iter().map(|post| Key::Counts(generation, *post)).collect();
+        let values = self.values.read(self.space(), &keys).await?;
+        Ok(values.iter().map(readable).collect())
     }
 
     /// A post's newest comments.

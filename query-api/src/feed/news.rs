@@ -4,7 +4,7 @@
 //! looked may have lost rows that it has not told; then the followed authors' own timelines have them all.
 
 use adapters::StoreError;
-use adapters::checkpoints::{ENGAGEMENT, Generation};
+use adapters::checkpoints::Generation;
 use adapters::timelines::{Entry, Order, Span};
 use domain::{PostId, UserId};
 
@@ -108,11 +108,8 @@ impl Feed {
         let candidates = Candidates::new(entries, limit);
         let entries = self.still_followed(generation, viewer, candidates).await?.entries;
         let posts: Vec<PostId> = entries.iter().map(|entry| entry.post).collect();
-        let counted = self.checkpoints.serving(ENGAGEMENT).await?;
-        let listed = entries.into_iter().zip(self.cached.posts(counted, &posts).await?);
-        let readable =
-            |(entry, (shown, counts)): (Entry, (Option<_>, _))| readable(List::Home(viewer), entry, shown, counts);
-        Ok(listed.filter_map(readable).collect())
+        let listed = entries.into_iter().zip(self.cached.shown(&posts).await?);
+        Ok(listed.filter_map(|(entry, shown)| readable(List::Home(viewer), entry, shown)).collect())
     }
 }
 

@@ -337,7 +337,7 @@ impl FeedClient {
     async fn tell(&mut self, text: &mut BytesMut, lacking: Vec<Entry>, done: &[i64]) -> Result<(), StoreError> {
         let listed = self.streams.feed.shown(self.position.generation, self.viewer, lacking).await?;
         let mut written = WrittenPosts::default();
-        written.add(&self.streams.ports, Some(self.viewer), &listed).await?;
+        written.add(&self.streams.ports, self.streams.feed.cached(), Some(self.viewer), &listed).await?;
         let mut posts: Vec<(Entry, &[u8])> = written
             .items()
             .filter_map(|(post, item)| {

@@ -72,7 +72,7 @@ async fn where_the_time_of_a_home_goes() {
     let page = feed.home(ada, Walk::NEWEST, 20).await.unwrap();
     measure("written", async || {
         let mut written = WrittenPosts::default();
-        written.add(&world.ports, Some(ada), &page.entries).await.unwrap();
+        written.add(&world.ports, feed.cached(), Some(ada), &page.entries).await.unwrap();
     })
     .await;
     let posts: Vec<PostId> = page.posts();

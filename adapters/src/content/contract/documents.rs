@@ -3,7 +3,7 @@
 use futures::future::join_all;
 
 use super::*;
-use crate::content::{Answer, CommandClaim, CommitError, RecentCommand, Rendered};
+use crate::content::{Answer, CommandClaim, CommitError, RecentCommand, Rendered, StoredPreview};
 
 fn a_post() -> StreamId {
     StreamId::Post(post(1))
@@ -200,7 +200,9 @@ pub(crate) async fn previews_are_answered_as_asked(open: impl AsyncFn() -> Store
         let text = Some(rendered(&number.to_string()));
         committed(&stores, &Commit { rendered: text, ..commit(StreamId::Post(post(number)), 0, vec![]) }).await;
     }
-    let preview = |number: u16| rendered(&number.to_string()).preview;
+    let preview = |number: u16| {
+        Some(StoredPreview { sequence: 0, preview: rendered(&number.to_string()).preview })
+    };
     let previews = stores.content.previews(&[post(3), post(9), post(1), post(2), post(1)]).await.unwrap();
     assert_eq!(previews, [preview(3), None, preview(1), preview(2), preview(1)]);
 }
@@ -212,7 +214,9 @@ pub(crate) async fn what_is_shown_follows_the_newest_rendering(open: impl AsyncF
     for (revision, rendered) in renderings.into_iter().enumerate() {
         let commit = Commit { rendered: Some(rendered.clone()), ..commit(a_post(), revision as u64, vec![]) };
         committed(&stores, &commit).await;
-        assert_eq!(stores.content.previews(&[post(1)]).await.unwrap()[0], rendered.preview);
+        let preview = rendered.preview.clone();
+        let stored = [Some(StoredPreview { sequence: 0, preview })];
+        assert_eq!(stores.content.previews(&[post(1)]).await.unwrap(), stored);
         assert_eq!(stores.content.rendered(post(1)).await.unwrap(), Some(rendered));
     }
 }

@@ -6,7 +6,7 @@ use domain::{EventId, LogId, Position, Topic};
 use proptest::prelude::*;
 
 use super::*;
-use crate::content::{Acknowledgement, CommitError, Document, Published, Rendered};
+use crate::content::{Acknowledgement, CommitError, Document, Published, Rendered, StoredPreview};
 use crate::property;
 
 #[derive(Clone, Debug)]
@@ -154,14 +154,15 @@ async fn compare(stores: &Stores, streams: &[StreamId], model: &BTreeMap<StreamI
     let content = &stores.content;
     for stream in streams {
         let expected = model.get(stream).cloned().unwrap_or_default();
-        assert_eq!(content.load(*stream).await.unwrap(), expected.document);
+        assert_eq!(content.load(*stream).await.unwrap(), expected.document.clone());
         assert_eq!(content.published(*stream).await.unwrap(), expected.published);
         let waiting: Vec<_> = expected.waiting.into_iter().map(|(_, record)| record).collect();
         assert_eq!(content.outbox(*stream).await.unwrap(), waiting);
         if let StreamId::Post(post) = stream {
             assert_eq!(content.rendered(*post).await.unwrap(), expected.rendered);
             let preview = expected.rendered.and_then(|rendered| rendered.preview);
-            assert_eq!(content.previews(&[*post]).await.unwrap(), [preview]);
+            let stored = expected.document.map(|document| StoredPreview { sequence: document.sequence, preview });
+            assert_eq!(content.previews(&[*post]).await.unwrap(), [stored]);
         }
     }
     let state = |document: &Document| PublicState { sequence: document.sequence, state: document.state.clone() };

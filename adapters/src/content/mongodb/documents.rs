@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::outbox::Waiting;
 use super::{OUTBOX_BYTES, Raw};
 use crate::StoreError;
-use crate::content::{Commit, CommitError, Committed, Document, PublicState, RecentCommand, Rendered};
+use crate::content::{Commit, CommitError, Committed, Document, PublicState, RecentCommand, Rendered, StoredPreview};
 use crate::mongodb::{failed, int, is_duplicate, read};
 
 /// How often a commit is tried anew that met an acknowledgement, and no other commit.
@@ -228,11 +228,12 @@ impl From<&Rendered> for Shown {
 }
 
 /// The previews of many posts, in the order asked for.
-pub(super) async fn previews(documents: &Raw, posts: &[PostId]) -> Result<Vec<Option<String>>, StoreError> {
+pub(super) async fn previews(documents: &Raw, posts: &[PostId]) -> Result<Vec<Option<StoredPreview>>, StoreError> {
     #[derive(Deserialize)]
     struct Found {
         #[serde(rename = "_id")]
         stream: String,
+        sequence: u64,
         rendered: Option<Part>,
     }
     #[derive(Deserialize)]
@@ -240,12 +241,12 @@ pub(super) async fn previews(documents: &Raw, posts: &[PostId]) -> Result<Vec<Op
         preview: Option<String>,
     }
     let streams: Vec<String> = posts.iter().map(|post| StreamId::Post(*post).to_string()).collect();
-    let found = readable::<Found>(documents, &streams, doc! { "rendered.preview": 1 }).await?;
+    let found = readable::<Found>(documents, &streams, doc! { "sequence": 1, "rendered.preview": 1 }).await?;
     let mut previews = HashMap::new();
-    for Found { stream, rendered } in found {
-        previews.insert(stream, rendered.and_then(|part| part.preview));
+    for Found { stream, sequence, rendered } in found {
+        previews.insert(stream, StoredPreview { sequence, preview: rendered.and_then(|part| part.preview) });
     }
-    Ok(streams.iter().map(|stream| previews.get(stream).cloned().flatten()).collect())
+    Ok(streams.iter().map(|stream| previews.get(stream).cloned()).collect())
 }
 
 /// What a post is shown as.

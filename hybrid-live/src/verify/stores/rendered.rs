@@ -39,7 +39,8 @@ impl Rows for Shown {
     async fn find(&self, model: &Model, post: PostId) -> Result<Option<Row>, StoreError> {
         let Some(answer) = model.reference.post(post) else { return Ok(None) };
         let Some(rendered) = self.0.rendered(post).await? else { return Ok(None) };
-        let preview = self.0.previews(&[post]).await?.into_iter().next().flatten();
+        let stored = self.0.previews(&[post]).await?.into_iter().next().flatten();
+        let preview = stored.and_then(|stored| stored.preview);
         Ok(Some(Row { expected: expected(&answer)?, rendered, preview }))
     }
 
