@@ -29,7 +29,7 @@ use crate::telling::{Teller, Telling};
 
 /// Followers read, and homes written, at a time.
 const PAGE: usize = 1000;
-/// Fan-outs and copies under way at a time, per batch.
+/// Fan-outs and copies under way at a time, per batch; and looks at homes, per page.
 const CONCURRENCY: usize = 8;
 
 /// Where fan-out and homes end.
@@ -107,21 +107,35 @@ impl Timelines {
         if is_hot {
             return tell(vec![Channel::Author(entry.author)], entry, telling).await;
         }
+        let mut followers = self.views.followers(generation, entry.author, None, PAGE).await?;
         let mut reached = 0;
-        let mut after = None;
         loop {
-            let followers = self.views.followers(generation, entry.author, after, PAGE).await?;
-            after = followers.last().copied();
             reached += followers.len();
             if reached > self.limits.hot_author_followers {
                 // T4: the flag comes before the first follower who is left out.
                 self.views.mark_hot(generation, &[entry.author]).await?;
                 return tell(vec![Channel::Author(entry.author)], entry, telling).await;
             }
-            self.write_homes(generation, &followers, entry, telling).await?;
-            if followers.len() < PAGE {
+            // The next page is read while this one is written.
+            let next = self.followers_after(generation, entry.author, &followers);
+            let ((), next) = tokio::try_join!(self.write_homes(generation, &followers, entry, telling), next)?;
+            if next.is_empty() {
                 return Ok(());
             }
+            followers = next;
+        }
+    }
+
+    /// The page of followers after this one; none where this one is the last.
+    async fn followers_after(
+        &self,
+        generation: Generation,
+        author: UserId,
+        page: &[UserId],
+    ) -> Result<Vec<UserId>, StoreError> {
+        match page.last() {
+            Some(last) if page.len() == PAGE => self.views.followers(generation, author, Some(*last), PAGE).await,
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -141,10 +155,12 @@ impl Timelines {
             self.views.renew_stamps(generation, &without).await?;
         }
         tell(owners.iter().copied().map(Channel::Home).collect(), entry, telling).await?;
-        for owner in owners.iter().filter(|owner| self.is_sampled(**owner, entry.post)) {
-            self.trim(generation, *owner).await?;
-        }
-        Ok(())
+        let sampled: Vec<UserId> = owners.iter().copied().filter(|owner| self.is_sampled(*owner, entry.post)).collect();
+        stream::iter(sampled)
+            .map(|owner| self.trim(generation, owner))
+            .buffer_unordered(CONCURRENCY)
+            .try_collect()
+            .await
     }
 
     async fn trim(&self, generation: Generation, owner: UserId) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
 use crate::load::{self, Round, Same};
-use crate::report::Figure;
+use crate::report::{Figure, Target};
 use crate::town::Town;
 use crate::{CLIENTS, Scale};
 
@@ -62,7 +62,7 @@ pub(crate) async fn measure(town: &Town, scale: Scale) -> Figure {
         processor_micros: (each(used, &rounds), Some(each(used_by_constant, &limits))),
         values: rounds.iter().map(Round::rate).collect(),
         limits: limits.iter().map(Round::rate).collect(),
-        target: 0.5,
+        target: Target::Rate(0.5),
         notes: vec![format!("{} people's feeds, {POSTS} hydrated posts each, access tokens verified.", readers.len())],
     }
 }

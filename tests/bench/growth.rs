@@ -4,17 +4,16 @@
 //! Each figure is what a large system takes, held against what a small one takes in the same run: rounds of the two
 //! alternate. One client asks at a time, so that nothing waits for anything but the server.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::{Timestamp, UserId};
+use domain::UserId;
 use harness::{Person, Server, Setup, Stores, Tokens};
 use serde_json::json;
 
+use crate::Scale;
+use crate::crowd::{self, request, stranger};
 use crate::load::{self, Requests};
-use crate::town::{Issuer, Town};
-use crate::{CLIENTS, Scale};
+use crate::town::Town;
 
 /// How much is small and large.
 #[derive(Clone, Copy, Debug)]
@@ -129,18 +128,13 @@ async fn crowds(town: &Town, sizes: Sizes) -> [Grown; 2] {
     let client = town.server.client();
     let mut tokens = Tokens::default();
     let (mut likes, mut follows) = (Vec::new(), Vec::new());
-    for (name, crowd) in [("little_known", FEW), ("celebrated", sizes.many)] {
+    for (name, crowd_size) in [("little_known", FEW), ("celebrated", sizes.many)] {
         let person = Person::register(&client, name).await;
         let post = person.publish("to be liked", &mut tokens).await.id;
         likes.push(format!("/v1/posts/{post}/like"));
         follows.push(format!("/v1/users/{}/follow", person.id));
         for path in [likes.last(), follows.last()].into_iter().flatten() {
-            let next = Arc::new(AtomicU64::new(0));
-            let one = |_| Crowd { issuer: town.issuer(), path: path.clone(), next: Arc::clone(&next), crowd };
-            let all = (0..CLIENTS.min(usize::try_from(crowd).unwrap_or(usize::MAX))).map(one).collect();
-            // It ends when the crowd is through.
-            let (round, _) = load::round(town.address(), all, Duration::from_secs(3600)).await;
-            assert_eq!(round.answers, crowd, "everybody likes and follows");
+            crowd::each_asks(town.address(), &town.issuer(), path, crowd_size).await;
         }
     }
     town.judge().await;
@@ -183,17 +177,6 @@ async fn rounds(grown: &mut Grown, small: (&Town, &mut Turns), large: (&Town, &m
     }
 }
 
-fn request(method: &str, path: &str, token: &str) -> Vec<u8> {
-    format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\r\n").into_bytes()
-}
-
-/// Somebody without an account: who may like and follow is the token's to say.
-fn stranger(number: u64) -> UserId {
-    let mut chance = [0; 10];
-    chance[..8].copy_from_slice(&number.to_be_bytes());
-    UserId::from_parts(Timestamp::from_millis(1_700_000_000_000), chance)
-}
-
 /// Some requests in turn, for ever.
 struct Turns {
     requests: Vec<Vec<u8>>,
@@ -204,25 +187,6 @@ impl Requests for Turns {
     fn next(&mut self, request: &mut Vec<u8>) -> bool {
         request.extend_from_slice(&self.requests[self.next % self.requests.len()]);
         self.next += 1;
-        true
-    }
-}
-
-/// One request by each of many strangers.
-struct Crowd {
-    issuer: Issuer,
-    path: String,
-    next: Arc<AtomicU64>,
-    crowd: u64,
-}
-
-impl Requests for Crowd {
-    fn next(&mut self, request: &mut Vec<u8>) -> bool {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        if number >= self.crowd {
-            return false;
-        }
-        request.extend_from_slice(&self::request("PUT", &self.path, &self.issuer.token(stranger(number))));
         true
     }
 }

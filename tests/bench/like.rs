@@ -11,7 +11,7 @@ use rusqlite::{Connection, params_from_iter};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::load::{self, Requests, Round};
-use crate::report::Figure;
+use crate::report::{Figure, Target};
 use crate::town::Town;
 use crate::{CLIENTS, Scale};
 
@@ -23,11 +23,18 @@ const EVENT: &str =
 const GROUP: usize = 256;
 
 /// Somebody who likes one post after the other, each once.
-struct Liker {
+pub(crate) struct Liker {
     token: String,
     posts: Arc<Vec<String>>,
     first: usize,
     liked: usize,
+}
+
+impl Liker {
+    /// The `number`th of all: each begins with another post.
+    pub(crate) fn new(number: usize, token: String, posts: &Arc<Vec<String>>) -> Self {
+        Self { token, posts: Arc::clone(posts), first: number * posts.len() / CLIENTS, liked: 0 }
+    }
 }
 
 impl Requests for Liker {
@@ -63,12 +70,7 @@ pub(crate) async fn measure(town: &Town, scale: Scale) -> Figure {
     let mut likers: Vec<Liker> = likers
         .iter()
         .enumerate()
-        .map(|(number, person)| Liker {
-            token: town.token(person.id.parse().expect("an id")),
-            posts: Arc::clone(&posts),
-            first: number * posts.len() / CLIENTS,
-            liked: 0,
-        })
+        .map(|(number, person)| Liker::new(number, town.token(person.id.parse().expect("an id")), &posts))
         .collect();
 
     // The limit writes into a copy of the same file, so that its trees are as deep.
@@ -106,7 +108,7 @@ pub(crate) async fn measure(town: &Town, scale: Scale) -> Figure {
         processor_micros: (used.as_secs_f64() * 1e6 / acknowledged as f64, None),
         values: rounds.iter().map(Round::rate).collect(),
         limits,
-        target: 0.5,
+        target: Target::Rate(0.5),
         notes: vec![format!(
             "{liked} likes, all counted, verify found no difference; the projections ran meanwhile and their time is in \
              the processor time."

@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "cluster")]
+mod cluster;
+mod crowd;
 mod feed;
 mod growth;
 mod like;
@@ -40,9 +43,15 @@ fn main() {
             growth::measure(growth::SMOKE).await;
         }),
         ["--growth"] => runtime.block_on(growth::measure(growth::WHOLE)),
+        #[cfg(feature = "cluster")]
+        ["--cluster"] => runtime.block_on(cluster::measure(cluster::WHOLE)),
+        #[cfg(feature = "cluster")]
+        ["--cluster", "--smoke"] => runtime.block_on(cluster::measure(cluster::SMOKE)),
+        #[cfg(not(feature = "cluster"))]
+        ["--cluster", ..] => panic!("unsupported: built without the feature `cluster`"),
         // The limit of the feed, in a process of its own as the server is.
         ["--constant", bytes] => runtime.block_on(feed::serve_constant(bytes.parse().expect("a number of bytes"))),
-        _ => panic!("the options are --growth and --smoke"),
+        _ => panic!("the options are --growth, --cluster, --smoke, and --cluster --smoke"),
     }
 }
 
@@ -50,5 +59,14 @@ async fn measure(scale: Scale) {
     let town = town::Town::new(scale).await;
     let figures = [feed::measure(&town, scale).await, like::measure(&town, scale).await];
     town.judge().await;
-    report::print(&figures, scale);
+    let how = format!(
+        "{} rounds of {:.1} s each, figure and limit in turn, {CLIENTS} keep-alive connections from one thread of this \
+         machine; medians; a community of {} people and {} posts; {} cores.",
+        scale.rounds,
+        scale.round.as_secs_f64(),
+        scale.users,
+        scale.posts,
+        report::cores(),
+    );
+    report::print(&figures, &how);
 }

@@ -1,6 +1,7 @@
 //! The server that is measured, with a community in it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use adapters::http::tokens::AccessTokens;
@@ -25,6 +26,12 @@ pub(crate) struct Town {
 pub(crate) struct Issuer(Arc<AccessTokens>);
 
 impl Issuer {
+    /// With the keys in `secrets`, which the server has made.
+    pub(crate) fn with(secrets: &Path) -> Self {
+        let secrets = Secrets::load_or_create(secrets).expect("the server's keys");
+        Self(Arc::new(AccessTokens::new(secrets.signing_keys().clone())))
+    }
+
     /// An access token of somebody, good for a quarter of an hour.
     pub(crate) fn token(&self, user: UserId) -> String {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
@@ -44,8 +51,7 @@ impl Town {
         server.start_again().await;
         server.verify().await;
 
-        let secrets = Secrets::load_or_create(&server.secrets_file()).expect("the server's keys");
-        let issuer = Issuer(Arc::new(AccessTokens::new(secrets.signing_keys().clone())));
+        let issuer = Issuer::with(&server.secrets_file());
         let file = server.files().content();
         let ids = |query: &str| {
             let mut query = file.prepare(query).expect("SQL");

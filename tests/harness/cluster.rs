@@ -1,6 +1,7 @@
 //! A system of several processes, each with some of the roles, on the same settings and stores.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::ops::Deref;
 
 use crate::client::{Client, Places};
@@ -156,6 +157,22 @@ impl Cluster {
     /// When there is none of that name.
     pub fn log(&self, name: &str) -> String {
         self.process(name).log()
+    }
+
+    /// Where a process serves.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn address_of(&self, name: &str) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.process(name).port()))
+    }
+
+    /// The id that a process has for the machine.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn process_id(&self, name: &str) -> u32 {
+        self.process(name).id()
     }
 
     fn process(&self, name: &str) -> &Process {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use adapters::stores::StoreUrls;
 use tempfile::TempDir;
 use tokio::process::Child;
 use tokio::sync::OnceCell;
@@ -149,13 +150,17 @@ impl System {
         self.stores
     }
 
+    /// Where its data is, for those who go past the ports.
+    pub fn store_urls(&self) -> StoreUrls {
+        self.stores.urls(&self.data().display().to_string(), &self.names)
+    }
+
     /// A look into its stores. Once it was set up: what is not there yet is not made.
     ///
     /// # Panics
     /// When one does not open.
     pub async fn look(&self) -> Look {
-        let data = self.data();
-        let urls = self.stores.urls(&data.display().to_string(), &self.names);
+        let urls = self.store_urls();
         // Files are closed again after each look, so that a killed server finds them as it left them, with a log to
         // replay, and not tended by us. Connections to servers are kept.
         if self.stores.are_embedded() || self.stores == Stores::SqliteRedis {

@@ -25,6 +25,7 @@ macro_rules! stamp {
             $name, $place:
             outboxes {
                 events_wait_in_order,
+                a_commit_says_whether_its_events_are_all_that_waits,
                 acknowledged_events_leave_and_a_repeat_changes_nothing,
                 published_never_moves_backwards,
                 pending_outboxes_come_oldest_first,

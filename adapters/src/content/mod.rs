@@ -136,6 +136,9 @@ pub struct Committed {
     pub sequence: u64,
     /// Where the last record is in the log, where the log has it already.
     pub position: Option<Position>,
+    /// The commit's records, where they wait for the log and nothing else of the stream does: whoever publishes them
+    /// now need not ask what waits. `None` where that is not known.
+    pub whole_outbox: Option<Vec<Record>>,
 }
 
 /// Why a commit had no effect.

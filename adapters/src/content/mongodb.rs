@@ -103,7 +103,8 @@ impl Content for MongoContent {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
-        documents::commit(&self.documents(), &commit).await
+        let (committed, alone) = documents::commit(&self.documents(), &commit).await?;
+        Ok(Committed { whole_outbox: alone.then_some(commit.records), ..committed })
     }
 
     async fn outbox(&self, stream: StreamId) -> Result<Vec<Record>, StoreError> {

@@ -173,7 +173,7 @@ async fn a_process_that_ends_after_its_commit_leaves_its_events_to_the_relay() {
     let ada = world.person("ada").await;
     let post = ada.publish("hello").await;
     eventually("settled", async || nothing_pending(&world).await.then_some(())).await;
-    for call in ["outbox", "acknowledge"] {
+    for call in ["commit", "acknowledge"] {
         for moment in [Moment::Before, Moment::After] {
             let path = format!("/v1/posts/{post}/comments");
             // Which of the process's calls is that, is found by trying.

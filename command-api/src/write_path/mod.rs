@@ -247,14 +247,16 @@ impl WritePath {
                 at: now,
             };
             match self.content.commit(commit).await {
-                Ok(Committed { sequence, position, .. }) => {
+                Ok(Committed { sequence, position, whole_outbox, .. }) => {
                     let token = match (last, position) {
                         (Some((_, lane)), Some(position)) => Token::at(position, lane),
                         // The answer waits for the log, but not for long.
-                        (Some((topic, lane)), None) => match self.publisher.publish(stream, sequence).await {
-                            Some(position) => Token::at(position, lane),
-                            None => Token::of_stream(stream, sequence, topic, lane),
-                        },
+                        (Some((topic, lane)), None) => {
+                            match self.publisher.publish(stream, sequence, whole_outbox).await {
+                                Some(position) => Token::at(position, lane),
+                                None => Token::of_stream(stream, sequence, topic, lane),
+                            }
+                        }
                         (None, _) => Token::default(),
                     };
                     return Ok(Executed { state, sequence, token, answer });

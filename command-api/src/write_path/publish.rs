@@ -3,6 +3,10 @@
 //! W3: whoever publishes a stream appends its whole outbox in order, and an event leaves the outbox only once the log
 //! has acknowledged it. So n comes before n+1 whoever publishes, in however many processes; what happens twice is a
 //! duplicate, which readers skip. Within a process one publishes a stream at a time, which avoids most duplicates.
+//!
+//! Whoever has just committed into an empty outbox knows what is in it and does not ask: all earlier events were in the
+//! log by then. What others have committed since is theirs to publish, and if they were faster, what they have published
+//! begins with these events.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -69,8 +73,14 @@ impl Publisher {
     }
 
     /// Publishes a stream whose event `sequence` has just been committed, and answers where it or a later one is, if
-    /// the log says so in time. It is published also if nobody waits any more.
-    pub(crate) async fn publish(&self, stream: StreamId, sequence: u64) -> Option<Position> {
+    /// the log says so in time. It is published also if nobody waits any more. `waiting` is the whole outbox as the
+    /// commit has left it, where that is known.
+    pub(crate) async fn publish(
+        &self,
+        stream: StreamId,
+        sequence: u64,
+        waiting: Option<Vec<Record>>,
+    ) -> Option<Position> {
         let failed_at = self.shared.failed_at.load(Ordering::Relaxed);
         if clock::now().as_millis() < failed_at.saturating_add(BREATHER_MILLIS) {
             return None;
@@ -80,7 +90,7 @@ impl Publisher {
         let publisher = self.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            if let Err(error) = publisher.publish_stream(stream, Some(found)).await {
+            if let Err(error) = publisher.publish_stream(stream, waiting, found).await {
                 tracing::warn!(%error, %stream, "an outbox is left to the relay");
             }
         });
@@ -92,17 +102,19 @@ impl Publisher {
     async fn publish_stream(
         &self,
         stream: StreamId,
-        found: Option<oneshot::Sender<Published>>,
+        waiting: Option<Vec<Record>>,
+        found: oneshot::Sender<Published>,
     ) -> Result<(), StoreError> {
         let _lock = self.shared.locks[self.lock_of(stream)].lock().await;
-        let records = self.shared.content.outbox(stream).await?;
+        let records = match waiting {
+            Some(records) => records,
+            None => self.shared.content.outbox(stream).await?,
+        };
         let published = match self.append(records).await? {
             Some((published, events)) => {
                 let acknowledgement = Acknowledgement { stream, events, published };
-                if let Some(found) = found {
-                    // Whoever waited may have gone.
-                    let _ = found.send(published);
-                }
+                // Whoever waited may have gone.
+                let _ = found.send(published);
                 // Before the lock is given up: the next publisher finds none of these in the outbox.
                 self.acknowledge(acknowledgement).await;
                 return Ok(());
@@ -110,7 +122,7 @@ impl Publisher {
             // Somebody else was faster.
             None => self.shared.content.published(stream).await?,
         };
-        if let Some((found, published)) = found.zip(published) {
+        if let Some(published) = published {
             let _ = found.send(published);
         }
         Ok(())

@@ -41,6 +41,28 @@ pub(crate) async fn events_wait_in_order(open: impl AsyncFn() -> Stores) {
     assert_eq!(stores.log.head(Topic::Posts, 0).await.unwrap(), domain::stream::BEFORE_FIRST);
 }
 
+/// W3: who takes them for all and is wrong, puts them before what waits.
+pub(crate) async fn a_commit_says_whether_its_events_are_all_that_waits(open: impl AsyncFn() -> Stores) {
+    let stores = open().await;
+    let all = events(stream(1), 0, 7);
+    let commit_of = async |revision, records: &[Record]| {
+        let done = committed(&stores, &commit(stream(1), revision, records.to_vec())).await;
+        assert_eq!((done.revision, done.position), (revision + 1, None));
+        done.whole_outbox
+    };
+    assert_eq!(commit_of(0, &all[..2]).await.as_deref(), Some(&all[..2]));
+    assert_eq!(commit_of(1, &all[2..3]).await, None, "the first two are there");
+    assert_eq!(commit_of(2, &[]).await, None, "it has none");
+    acknowledge(&stores, stream(1), &all[..2], published(2, 1)).await;
+    assert_eq!(commit_of(3, &all[3..4]).await, None, "the third is there");
+    acknowledge(&stores, stream(1), &all[2..4], published(4, 3)).await;
+    assert_eq!(commit_of(4, &all[4..6]).await.as_deref(), Some(&all[4..6]));
+    acknowledge(&stores, stream(1), &all[4..6], published(6, 5)).await;
+    assert_eq!(commit_of(5, &[]).await, None, "nothing waits");
+    assert_eq!(commit_of(6, &all[6..]).await.as_deref(), Some(&all[6..]));
+    assert_eq!(stores.content.outbox(stream(1)).await.unwrap(), all[6..]);
+}
+
 pub(crate) async fn acknowledged_events_leave_and_a_repeat_changes_nothing(open: impl AsyncFn() -> Stores) {
     let stores = open().await;
     let (one, other) = (events(stream(1), 0, 3), events(stream(2), 0, 2));

@@ -37,8 +37,11 @@ pub(super) async fn load(documents: &Raw, stream: StreamId) -> Result<Option<Doc
     Ok(Some(Document { revision, sequence, state, private, recent_commands }))
 }
 
+/// What a commit came to, and whether its events are all that waits in the outbox.
+type Done = (Committed, bool);
+
 /// Changes a document.
-pub(super) async fn commit(documents: &Raw, commit: &Commit) -> Result<Committed, CommitError> {
+pub(super) async fn commit(documents: &Raw, commit: &Commit) -> Result<Done, CommitError> {
     check(commit)?;
     let change = Change::of(commit)?;
     match (commit.expected_revision, commit.records.is_empty()) {
@@ -93,7 +96,7 @@ fn stored<T: Serialize>(value: &T) -> Result<Bson, StoreError> {
     bson::serialize_to_bson(value).map_err(|_| StoreError::Damaged("what is to be stored fits no document".to_owned()))
 }
 
-async fn create(documents: &Raw, commit: &Commit, change: Change) -> Result<Committed, CommitError> {
+async fn create(documents: &Raw, commit: &Commit, change: Change) -> Result<Done, CommitError> {
     if commit.records.first().is_some_and(|record| record.attributes.sequence > 1) {
         // Whoever knows of earlier events has read a document; if it is there, this commit is of another revision.
         let there = documents.find_one(doc! { "_id": commit.stream.to_string() }).projection(doc! { "_id": 1 }).await;
@@ -109,14 +112,14 @@ async fn create(documents: &Raw, commit: &Commit, change: Change) -> Result<Comm
         document.insert("outbox_bytes", change.bytes);
     }
     match documents.clone_with_type().insert_one(document).await {
-        Ok(_) => Ok(Committed { revision: 1, sequence, position: None }),
+        Ok(_) => Ok(done(1, sequence, sequence > 0)),
         Err(error) if is_duplicate(&error) => Err(CommitError::Conflict),
         Err(error) => Err(failed(error).into()),
     }
 }
 
 /// Without events, nothing happens to the outbox.
-async fn keep_events(documents: &Raw, commit: &Commit, change: Change) -> Result<Committed, CommitError> {
+async fn keep_events(documents: &Raw, commit: &Commit, change: Change) -> Result<Done, CommitError> {
     #[derive(Deserialize)]
     struct After {
         sequence: u64,
@@ -129,10 +132,14 @@ async fn keep_events(documents: &Raw, commit: &Commit, change: Change) -> Result
         .await
         .map_err(|error| CommitError::Store(failed(error)))?;
     let After { sequence } = read(&changed.ok_or(CommitError::Conflict)?)?;
-    Ok(Committed { revision: commit.expected_revision + 1, sequence, position: None })
+    Ok(done(commit.expected_revision + 1, sequence, false))
 }
 
-async fn add_events(documents: &Raw, commit: &Commit, change: Change) -> Result<Committed, CommitError> {
+fn done(revision: u64, sequence: u64, alone: bool) -> Done {
+    (Committed { revision, sequence, position: None, whole_outbox: None }, alone)
+}
+
+async fn add_events(documents: &Raw, commit: &Commit, change: Change) -> Result<Done, CommitError> {
     let first = commit.records.first().map_or(1, |record| record.attributes.sequence);
     let (revision, before) = (commit.expected_revision, first - 1);
     let sequence = before + commit.records.len() as u64;
@@ -154,12 +161,12 @@ async fn add_events(documents: &Raw, commit: &Commit, change: Change) -> Result<
         let mut something_waits = guard.clone();
         something_waits.insert("outbox_since", doc! { "$ne": Bson::Null });
         something_waits.insert("outbox_bytes", doc! { "$lt": OUTBOX_BYTES });
-        for (guard, update) in
-            [(nothing_waits, update(into_empty.clone())), (something_waits, update(change.set.clone()))]
+        for (guard, update, alone) in
+            [(nothing_waits, update(into_empty.clone()), true), (something_waits, update(change.set.clone()), false)]
         {
-            let done = documents.update_one(guard, update).await.map_err(|error| CommitError::Store(failed(error)))?;
-            if done.matched_count > 0 {
-                return Ok(Committed { revision: revision + 1, sequence, position: None });
+            let updated = documents.update_one(guard, update).await;
+            if updated.map_err(|error| CommitError::Store(failed(error)))?.matched_count > 0 {
+                return Ok(done(revision + 1, sequence, alone));
             }
         }
         why_not(documents, commit, before).await?;

@@ -50,13 +50,15 @@ pub(super) fn commit(
     if newest.is_some_and(|newest| newest != sequence) {
         return Err(StoreError::Damaged(format!("{} is not at the sequence of its events", commit.stream)));
     }
-    if log.is_none() {
-        outbox::push(connection, commit)?;
+    let mut whole_outbox = None;
+    if log.is_none() && !commit.records.is_empty() {
+        let alone = outbox::push(connection, commit)?;
+        whole_outbox = alone.then(|| commit.records.clone());
     }
     if let Some(rendered) = &commit.rendered {
         show(connection, commit.stream, rendered)?;
     }
-    Ok(Committed { revision: commit.expected_revision + 1, sequence, position })
+    Ok(Committed { revision: commit.expected_revision + 1, sequence, position, whole_outbox })
 }
 
 /// Compares and sets; answers the document's new sequence.

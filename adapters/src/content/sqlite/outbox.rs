@@ -14,8 +14,10 @@ use crate::sqlite::values::Unsigned;
 /// Outboxes that are moved to the log in one transaction.
 const MOVED_AT_ONCE: usize = 64;
 
-/// Puts a commit's events at the end of its stream's outbox.
-pub(super) fn push(connection: &Connection, commit: &Commit) -> Result<(), StoreError> {
+/// Puts a commit's events at the end of its stream's outbox; answers whether nothing waits there but them.
+pub(super) fn push(connection: &Connection, commit: &Commit) -> Result<bool, StoreError> {
+    let mut others = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM outbox WHERE stream = ?1)")?;
+    let others_wait: bool = others.query_row((StreamKey::of(commit.stream),), |row| row.get(0))?;
     let mut statement = connection.prepare_cached(
         "INSERT INTO outbox (stream, sequence, recorded_at, topic, lane, event_id, type, version, subject, time, actor,
              correlation_id, causation_id, data)
@@ -40,7 +42,7 @@ pub(super) fn push(connection: &Connection, commit: &Commit) -> Result<(), Store
             &record.data,
         ))?;
     }
-    Ok(())
+    Ok(!others_wait)
 }
 
 /// A stream's outbox, in order.
