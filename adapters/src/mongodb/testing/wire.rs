@@ -118,7 +118,7 @@ impl Held {
     }
 
     /// Its sender hears that it failed.
-    pub(crate) async fn is_lost(self) -> Late {
+    pub(crate) async fn gets_lost(self) -> Late {
         let command = self.command.clone();
         self.decide(Verdict::IsLost).await;
         Late { command }

@@ -279,7 +279,7 @@ impl World<'_> {
             None => held.goes_on().await,
             Some(false) => held.goes_unheard().await,
             Some(true) => {
-                let call = held.is_lost().await;
+                let call = held.gets_lost().await;
                 if is_write {
                     let (operation, changes) = (operation.clone(), self.changes);
                     self.late.push(LateCall { call, operation, epoch, changes });
@@ -399,7 +399,7 @@ async fn a_lane_that_was_drained_is_not_parked_again_by_what_comes_late() {
     let late = loop {
         let held = wire.settled(&mut task).await.ok().unwrap();
         if held.is_of("findAndModify") {
-            break held.is_lost().await;
+            break held.gets_lost().await;
         }
         held.goes_on().await;
     };

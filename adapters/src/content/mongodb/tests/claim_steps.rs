@@ -164,7 +164,7 @@ async fn a_first_key_that_arrives_late_replaces_none() {
     let mut stage = stage().await;
     let sleeper = stage.sleeper.clone();
     let mut creates = tokio::spawn(async move { sleeper.create_key(user(1), vec![1]).await });
-    let late = stage.wire.settled(&mut creates).await.ok().unwrap().is_lost().await;
+    let late = stage.wire.settled(&mut creates).await.ok().unwrap().gets_lost().await;
     assert!(matches!(stage.wire.settled(&mut creates).await, Err(Err(StoreError::Unavailable(_)))));
     let stored = stage.others.create_key(user(1), vec![2]).await.unwrap();
     late.arrives(&stage.others.database).await;

@@ -175,7 +175,7 @@ impl World<'_> {
             None => held.goes_on().await,
             Some(false) => held.goes_unheard().await,
             Some(true) => {
-                let late = held.is_lost().await;
+                let late = held.gets_lost().await;
                 if is_write {
                     self.late.push(late);
                 }
