@@ -388,14 +388,11 @@ async fn operations_happen_whole_whoever_ends_or_sleeps_at_any_step() {
     });
 }
 
-/// One parks a lane, is not answered, and does it again; all of it is applied and leaves. The first call arrives now.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lane_that_was_drained_is_not_parked_again_by_what_comes_late() {
-    let (place, observer) = place().await;
-    let (mut wire, checkpoints) = held(&place).await;
-    let (build, a) = (build(Generation::FIRST), lane(0));
-    let epoch = observer.take(build, PARTITION).await.unwrap().epoch;
-    let mut task = tokio::spawn(run(checkpoints, build, epoch, Operation::Park(a.clone(), vec![2, 4])));
+/// Parks, as far as the sender knows in vain: the call that would have done it comes late.
+async fn parks_in_vain(place: &TestPlace, epoch: OwnerEpoch, lane: &Lane, offsets: &[i64]) -> Late {
+    let (mut wire, checkpoints) = held(place).await;
+    let park = Operation::Park(lane.clone(), offsets.to_vec());
+    let mut task = tokio::spawn(run(checkpoints, build(Generation::FIRST), epoch, park));
     let late = loop {
         let held = wire.settled(&mut task).await.ok().unwrap();
         if held.is_of("findAndModify") {
@@ -404,12 +401,37 @@ async fn a_lane_that_was_drained_is_not_parked_again_by_what_comes_late() {
         held.goes_on().await;
     };
     assert!(matches!(wire.settled(&mut task).await, Err(Err(StoreError::Unavailable(_)))));
+    late
+}
+
+/// P4: one parks a lane in vain, and does it again; all of it is applied and leaves. The first call arrives now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_that_was_drained_is_not_parked_again_by_what_comes_late() {
+    let (place, observer) = place().await;
+    let (build, a) = (build(Generation::FIRST), lane(0));
+    let epoch = observer.take(build, PARTITION).await.unwrap().epoch;
+    let late = parks_in_vain(&place, epoch, &a, &[2, 4]).await;
     observer.park(build, epoch, PARTITION, &a, &[2, 4], "stopped").await.unwrap();
     assert!(observer.unpark(build, epoch, PARTITION, &a, 4).await.unwrap());
     observer.save(build, epoch, at(PARTITION, 4)).await.unwrap();
     late.arrives(&observer.store.database).await;
     assert_eq!(observer.parked(build).await.unwrap(), []);
     assert_eq!(observer.parked_offsets(build, PARTITION, &a, 10).await.unwrap(), [0i64; 0]);
+}
+
+/// P3: what waits is counted once, and a queue's end does not go back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_parked_is_not_parked_again_by_what_comes_late() {
+    let (place, observer) = place().await;
+    let (build, a) = (build(Generation::FIRST), lane(0));
+    let epoch = observer.take(build, PARTITION).await.unwrap().epoch;
+    observer.park(build, epoch, PARTITION, &a, &[2], "stopped").await.unwrap();
+    let late = parks_in_vain(&place, epoch, &a, &[4]).await;
+    observer.park(build, epoch, PARTITION, &a, &[4, 6], "stopped").await.unwrap();
+    let parked = observer.parked(build).await.unwrap();
+    late.arrives(&observer.store.database).await;
+    assert_eq!(observer.parked(build).await.unwrap(), parked);
+    assert_eq!(observer.parked_offsets(build, PARTITION, &a, 10).await.unwrap(), [2, 4, 6]);
 }
 
 /// A request is taken up at most once, also by one that sleeps between finding itself the owner and taking it up.
