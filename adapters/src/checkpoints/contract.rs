@@ -77,7 +77,7 @@ const OTHER_TOPIC: Partition = Partition { topic: Topic::Relations, number: 3 };
 
 const LOG: LogId = LogId(0xfedc_ba98_7654_3210);
 
-fn at(partition: Partition, offset: i64) -> Position {
+pub(crate) fn at(partition: Partition, offset: i64) -> Position {
     Position { log: LOG, topic: partition.topic, partition: partition.number, offset }
 }
 

@@ -13,8 +13,12 @@
 //!   wait. Entries of `checkpoints.queues` count only if they are of that incarnation and between the two. So they are
 //!   written first, and then the lane, or its new `last`. What a worker leaves that died or was overtaken in between
 //!   counts for nothing, nor does what it writes late: after `last`, before `first`, or of a queue that is closed. An
-//!   incarnation is one more than the document's version when it was begun, and the version rises with every write: none
-//!   comes twice.
+//!   incarnation is the document's version that parked the lane, and the version rises with every write: none comes
+//!   twice.
+//! - *Late writes.* A call that was taken for lost, and made again, may arrive at any time after. What can be repeated
+//!   harmlessly is guarded by what it is about (a position only rises, a queue's ends only move on); the rest (parking a
+//!   lane, trials, notes on drains) by the version that it was decided on, so that it arrives before any other write or
+//!   not at all.
 //! - *Leaving a queue.* One write moves `first`, or takes the lane out, and counts the drain. Then the entries are removed.
 //! - *Dropping* is leaving with a note, in the same write, of what is to be remembered as dropped. Whoever sees the note
 //!   (the next write of the owner, the next owner, whoever asks what was dropped) copies the entries and takes it away.

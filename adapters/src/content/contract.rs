@@ -103,13 +103,13 @@ pub(crate) struct Stores {
     pub(crate) log: Arc<dyn EventLog>,
 }
 
-const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-fn user(number: u16) -> UserId {
+pub(crate) fn user(number: u16) -> UserId {
     UserId::from_parts(NOW, [number.to_be_bytes()[0], number.to_be_bytes()[1], 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
-fn post(number: u16) -> PostId {
+pub(crate) fn post(number: u16) -> PostId {
     PostId::from_bytes(*user(number).as_bytes())
 }
 
@@ -118,7 +118,7 @@ fn comment(number: u16) -> CommentId {
 }
 
 /// `count` events of a stream, numbered on from `sequence`.
-fn events(stream: StreamId, sequence: u64, count: usize) -> Vec<Record> {
+pub(crate) fn events(stream: StreamId, sequence: u64, count: usize) -> Vec<Record> {
     let (topic, lane) = match stream {
         StreamId::User(user) => (domain::Topic::Users, user.to_string()),
         StreamId::Relation(one, other) => (domain::Topic::Relations, format!("{one}:{other}")),
@@ -135,7 +135,7 @@ fn events(stream: StreamId, sequence: u64, count: usize) -> Vec<Record> {
 }
 
 /// A commit of a new state with `records`.
-fn commit(stream: StreamId, expected_revision: u64, records: Vec<Record>) -> Commit {
+pub(crate) fn commit(stream: StreamId, expected_revision: u64, records: Vec<Record>) -> Commit {
     static NUMBER: AtomicU32 = AtomicU32::new(1);
     Commit {
         stream,

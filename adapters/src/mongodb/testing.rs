@@ -6,6 +6,8 @@ use mongodb::Database;
 
 use crate::url::StoreUrl;
 
+pub(crate) mod wire;
+
 const SERVER: &str = "HYBRID_LIVE_TEST_MONGODB";
 
 /// A database that is dropped with this.

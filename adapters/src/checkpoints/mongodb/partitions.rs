@@ -10,7 +10,7 @@ use mongodb::bson::{Document, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
-use super::{BUILDS, PARTITIONS, Raw, Store};
+use super::{BUILDS, PARTITIONS, Raw, Store, TRIES};
 use crate::StoreError;
 use crate::checkpoints::{Build, Generation, OwnerEpoch, ParkedLane, Partition, Suspicion, Taken, Trial};
 use crate::mongodb::{failed, int, is_duplicate, read};
@@ -28,6 +28,11 @@ impl Place {
         let Build { projection, generation } = build;
         let id = format!("{projection}/{}/{}/{}", generation.0, partition.topic.name(), partition.number);
         Self { build, partition, id }
+    }
+
+    /// Others of the same owner were faster every time.
+    pub(super) fn is_busy(&self) -> StoreError {
+        StoreError::Unavailable(format!("{} changes all the time", self.id))
     }
 
     /// Fields that every document about a partition has, to be found by.
@@ -79,6 +84,8 @@ pub(super) struct Stored {
 struct StoredTrial {
     until: i64,
     starts: u32,
+    /// The epoch that began it last, unless it was taken back.
+    by: Option<u64>,
 }
 
 /// A lane that is parked. What waits is between `first` and `last`, both of which do.
@@ -120,6 +127,11 @@ impl Stored {
 
     pub(super) fn is_parked(&self, lane: &Lane) -> bool {
         self.lanes.contains_key(&key_of(lane))
+    }
+
+    /// What a write is guarded by that shall not arrive late: not after any other.
+    pub(super) fn unchanged(&self) -> Document {
+        doc! { "version": self.version }
     }
 
     pub(super) fn parked_lanes(&self) -> Vec<ParkedLane> {
@@ -352,27 +364,22 @@ impl Store {
         until: i64,
         careful_until: i64,
     ) -> Result<(), StoreError> {
-        let by = int(epoch.0);
-        // By this owner already: the answer was lost.
-        let again = Write {
-            guard: doc! { "trial.until": until, "trial.by": by },
-            set: doc! { "careful_until": careful_until },
-            ..Write::default()
-        };
-        let counts_on = Write {
-            guard: doc! { "trial.until": until, "trial.by": { "$ne": by } },
-            set: doc! { "careful_until": careful_until, "trial.by": by },
-            inc: doc! { "trial.starts": 1_i64 },
-            ..Write::default()
-        };
-        for write in [again, counts_on] {
+        for _ in 0..TRIES {
+            let stored = self.owned(place, epoch).await?;
+            let starts = match &stored.trial {
+                // By this owner already: the answer was lost.
+                Some(trial) if trial.until == until && trial.by == Some(epoch.0) => trial.starts,
+                Some(trial) if trial.until == until => trial.starts + 1,
+                _ => 1,
+            };
+            let trial = doc! { "until": until, "starts": i64::from(starts), "by": int(epoch.0) };
+            let set = doc! { "careful_until": careful_until, "trial": trial };
+            let write = Write { guard: stored.unchanged(), set, ..Write::default() };
             if self.write(place, epoch, write).await?.is_some() {
                 return Ok(());
             }
         }
-        let trial = doc! { "until": until, "starts": 1_i64, "by": by };
-        let first = Write { set: doc! { "careful_until": careful_until, "trial": trial }, ..Write::default() };
-        self.write_or_overtaken(place, epoch, first).await
+        Err(place.is_busy())
     }
 
     pub(super) async fn note_drains(
@@ -388,12 +395,17 @@ impl Store {
         if let Some(reason) = reason {
             set.insert(format!("{field}.reason"), reason);
         }
-        let is_parked = doc! { &field: { "$exists": true } };
-        let write = Write { guard: is_parked, set, ..Write::default() };
-        if self.write(place, epoch, write).await?.is_none() {
-            self.owned(place, epoch).await?;
+        for _ in 0..TRIES {
+            let stored = self.owned(place, epoch).await?;
+            if !stored.is_parked(lane) {
+                return Ok(());
+            }
+            let write = Write { guard: stored.unchanged(), set: set.clone(), ..Write::default() };
+            if self.write(place, epoch, write).await?.is_some() {
+                return Ok(());
+            }
         }
-        Ok(())
+        Err(place.is_busy())
     }
 
     async fn write_or_overtaken(&self, place: &Place, epoch: OwnerEpoch, write: Write) -> Result<(), StoreError> {

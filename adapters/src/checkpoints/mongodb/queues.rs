@@ -48,22 +48,16 @@ impl Store {
             }
             let incarnation = parked.map_or(stored.version + 1, |parked| parked.incarnation);
             self.enqueue(place, lane, incarnation, &offsets).await?;
-            let write = parking(lane, parked, incarnation, &offsets, reason);
+            let write = parking(&stored, lane, &offsets, reason);
             if let Some(written) = self.write(place, epoch, write).await? {
                 return Ok(written);
             }
         }
-        Err(StoreError::Unavailable(format!("{} changes all the time", place.id)))
+        Err(place.is_busy())
     }
 
     /// Writes entries, which count for nothing yet.
-    pub(super) async fn enqueue(
-        &self,
-        place: &Place,
-        lane: &Lane,
-        incarnation: i64,
-        offsets: &[i64],
-    ) -> Result<(), StoreError> {
+    async fn enqueue(&self, place: &Place, lane: &Lane, incarnation: i64, offsets: &[i64]) -> Result<(), StoreError> {
         let entry = |offset: &i64| {
             let mut entry = doc! { "_id": format!("{}/{incarnation}/{offset}", place.id) };
             entry.extend(entries_of(place, lane, incarnation));
@@ -131,16 +125,11 @@ impl Store {
             self.remove(gone).await;
             return Ok(written);
         }
-        Err(StoreError::Unavailable(format!("{} changes all the time", place.id)))
+        Err(place.is_busy())
     }
 
     /// The first that waits above `up_to`, and how many do.
-    pub(super) async fn rest(
-        &self,
-        place: &Place,
-        parked: &StoredLane,
-        up_to: i64,
-    ) -> Result<Option<(i64, u64)>, StoreError> {
+    async fn rest(&self, place: &Place, parked: &StoredLane, up_to: i64) -> Result<Option<(i64, u64)>, StoreError> {
         if up_to >= parked.last {
             return Ok(None);
         }
@@ -176,7 +165,7 @@ impl Store {
         Ok(stored)
     }
 
-    pub(super) async fn remember(&self, place: &Place, drop: &StoredDrop) -> Result<(), StoreError> {
+    async fn remember(&self, place: &Place, drop: &StoredDrop) -> Result<(), StoreError> {
         let StoredDrop { lane, incarnation, reason, first, up_to, at } = drop;
         let mut gone = entries_of(place, lane, *incarnation);
         gone.insert("offset", doc! { "$gte": first, "$lte": up_to });
@@ -235,46 +224,38 @@ impl Store {
 }
 
 /// Makes entries count: parks the lane, or moves its end.
-pub(super) fn parking(
-    lane: &Lane,
-    parked: Option<&StoredLane>,
-    incarnation: i64,
-    offsets: &[i64],
-    reason: &str,
-) -> Write {
+fn parking(stored: &Stored, lane: &Lane, offsets: &[i64], reason: &str) -> Write {
     let field = format!("lanes.{}", key_of(lane));
     let (first, last) = (offsets.iter().min().copied(), offsets.iter().max().copied());
     let count = int(offsets.len() as u64);
-    match parked {
+    match stored.lanes.get(&key_of(lane)) {
         Some(parked) => Write {
-            guard: doc! { format!("{field}.incarnation"): incarnation, format!("{field}.last"): parked.last },
+            guard: doc! { format!("{field}.incarnation"): parked.incarnation, format!("{field}.last"): parked.last },
             set: doc! { format!("{field}.last"): last },
             inc: doc! { format!("{field}.waiting"): count },
             ..Write::default()
         },
         None => {
             let lane = doc! {
-                "lane": lane.as_str(), "incarnation": incarnation, "reason": reason, "first": first, "last": last,
+                "lane": lane.as_str(), "incarnation": stored.version + 1, "reason": reason, "first": first, "last": last,
                 "waiting": count, "unfinished_drains": 0_i64,
             };
-            Write { guard: doc! { &field: { "$exists": false } }, set: doc! { field: lane }, ..Write::default() }
+            // That the lane is not parked is not enough: it may have been meanwhile, and what waited is applied.
+            Write { guard: stored.unchanged(), set: doc! { field: lane }, ..Write::default() }
         }
     }
 }
 
 /// Moves a queue's beginning behind `up_to`, or closes it.
-pub(super) fn leaving(
-    parked: &StoredLane,
-    up_to: i64,
-    rest: Option<(i64, u64)>,
-    dropped_at: Option<Timestamp>,
-) -> Write {
+fn leaving(parked: &StoredLane, up_to: i64, rest: Option<(i64, u64)>, dropped_at: Option<Timestamp>) -> Write {
     let StoredLane { lane, incarnation, first, last, reason, .. } = parked;
     let field = format!("lanes.{}", key_of(lane));
     let guard = doc! {
         format!("{field}.incarnation"): incarnation,
         format!("{field}.first"): first,
         format!("{field}.last"): last,
+        // It is remembered with what is dropped.
+        format!("{field}.reason"): reason,
     };
     let mut write = Write { guard, inc: doc! { "drains": 1_i64 }, ..Write::default() };
     match rest {

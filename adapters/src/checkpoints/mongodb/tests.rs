@@ -1,8 +1,11 @@
-//! The contract, and what only this adapter can be asked.
+//! The contract, and what only this adapter can be asked: what becomes of operations that end half-way.
 
 use super::*;
 use crate::checkpoints::contract;
 use crate::mongodb::testing::Place as TestPlace;
+
+mod model;
+mod steps;
 
 async fn open() -> (Arc<dyn Checkpoints>, Arc<dyn Checkpoints>, TestPlace) {
     let place = TestPlace::new();

@@ -163,7 +163,7 @@ pub(super) async fn username(
 }
 
 /// Makes an old claim another's; false if it is not as it was, or its holder is there.
-pub(super) async fn take_over(
+async fn take_over(
     names: &Raw,
     documents: &Raw,
     name: &str,

@@ -108,31 +108,34 @@ pub(super) async fn acknowledge(database: &Database, all: &[Acknowledgement]) ->
     if update_all(database, DOCUMENTS, &whole).await? == all.len() as u64 {
         return Ok(());
     }
-    let steps = |it| {
-        let Steps { raise, empty, pull, .. } = Steps::of(it);
-        [raise, empty, pull]
+    // Statements of one command have no order, and what has left an outbox is known to be somewhere.
+    let raise: Vec<_> = all.iter().map(|it| Steps::of(it).raise).collect();
+    update_all(database, DOCUMENTS, &raise).await?;
+    let take_out = |it| {
+        let Steps { empty, pull, .. } = Steps::of(it);
+        [empty, pull]
     };
-    let steps: Vec<_> = all.iter().flat_map(steps).collect();
-    update_all(database, DOCUMENTS, &steps).await?;
+    let take_out: Vec<_> = all.iter().flat_map(take_out).collect();
+    update_all(database, DOCUMENTS, &take_out).await?;
     move_since(&database.collection(DOCUMENTS), all).await
 }
 
 /// The updates that an acknowledgement may take. Each can be repeated.
-pub(super) struct Steps {
+struct Steps {
     all_are_acknowledged: bson::Document,
     is_news: bson::Document,
     published: bson::Document,
     /// Says up to where the stream is published, unless that is said already: an event that was published twice is
     /// where it was first.
-    pub(super) raise: bson::Document,
+    raise: bson::Document,
     /// Empties the outbox, if nothing else waits in it.
-    pub(super) empty: bson::Document,
+    empty: bson::Document,
     /// Takes the events out. Leaves `outbox_since` as it is, for it must not be missing.
-    pub(super) pull: bson::Document,
+    pull: bson::Document,
 }
 
 impl Steps {
-    pub(super) fn of(acknowledgement: &Acknowledgement) -> Self {
+    fn of(acknowledgement: &Acknowledgement) -> Self {
         let Acknowledgement { stream, events, published } = acknowledgement;
         let events: Vec<String> = events.iter().map(EventId::to_string).collect();
         let Published { sequence, position } = published;
@@ -175,7 +178,7 @@ impl Steps {
 /// Each acknowledgement does so after its own events have left, so whoever takes the last ones out sees what is left.
 /// A commit that comes in between changes the sequence, and an acknowledgement the first event: then it is looked at
 /// again.
-pub(super) async fn move_since(documents: &Raw, all: &[Acknowledgement]) -> Result<(), StoreError> {
+async fn move_since(documents: &Raw, all: &[Acknowledgement]) -> Result<(), StoreError> {
     #[derive(Deserialize)]
     struct Left {
         #[serde(rename = "_id")]

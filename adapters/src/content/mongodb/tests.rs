@@ -1,4 +1,4 @@
-//! The contract, and what only this adapter can be asked.
+//! The contract, and what only this adapter can be asked: what becomes of operations that end half-way.
 
 use std::sync::Arc;
 
@@ -9,6 +9,9 @@ use crate::content::contract::Stores;
 use crate::event_log::SqliteEventLog;
 use crate::mongodb::testing::Place;
 use crate::sqlite::{Durability, TRUTH};
+
+mod claim_steps;
+mod outbox_steps;
 
 async fn place() -> (impl AsyncFn() -> Stores, (Arc<Place>, Arc<TempDir>)) {
     let (place, directory) = (Arc::new(Place::new()), Arc::new(tempfile::tempdir().unwrap()));
