@@ -23,5 +23,7 @@ pub mod views;
 mod error;
 #[cfg(test)]
 mod property;
+#[cfg(all(test, any(feature = "kafka", feature = "mongodb", feature = "cassandra", feature = "redis")))]
+mod secured;
 
 pub use error::StoreError;

@@ -10,6 +10,8 @@ use crate::event_log::SqliteEventLog;
 use crate::mongodb::testing::Place;
 use crate::sqlite::{Durability, TRUTH};
 
+mod secured;
+
 async fn place() -> (impl AsyncFn() -> Stores, (Arc<Place>, Arc<TempDir>)) {
     let (place, directory) = (Arc::new(Place::new()), Arc::new(tempfile::tempdir().unwrap()));
     MongoContent::migrate(&place.url()).await.unwrap();
