@@ -23,7 +23,8 @@ pub mod views;
 mod error;
 #[cfg(test)]
 mod property;
-#[cfg(all(test, any(feature = "kafka", feature = "mongodb", feature = "cassandra", feature = "redis")))]
+#[cfg(any(feature = "kafka", feature = "mongodb", feature = "cassandra", feature = "redis"))]
+#[cfg(test)]
 mod secured;
 
 pub use error::StoreError;

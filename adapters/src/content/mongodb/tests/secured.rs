@@ -54,7 +54,7 @@ async fn both_ends_prove_who_they_are() {
             Visit { address: server.elsewhere().await, ..good() },
             "certificate verify failed",
         ),
-        Refusal::unavailable("no TLS", Visit { tls: false, ..good() }, ""),
+        Refusal::unavailable("no TLS", Visit { tls: false, ..good() }, "without TLS"),
     ];
     server.refuses("own", "", refusals, MongoContent::open).await;
     server.is_kept_from_logs();
