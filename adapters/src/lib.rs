@@ -26,5 +26,8 @@ pub mod views;
 mod error;
 #[cfg(test)]
 mod property;
+#[cfg(any(feature = "kafka", feature = "mongodb", feature = "cassandra", feature = "redis"))]
+#[cfg(test)]
+mod secured;
 
 pub use error::StoreError;

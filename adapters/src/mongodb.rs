@@ -43,6 +43,9 @@ pub(crate) async fn database(url: &StoreUrl) -> Result<Database, StoreError> {
     if url.name().is_empty() {
         return Err(StoreError::Unfit(format!("{url} names no database: add `/NAME`")));
     }
+    for key in ["tlsCAFile", "tlsCertificateKeyFile"] {
+        url.file(key).map_err(|error| StoreError::Unfit(format!("{url}: {error}")))?;
+    }
     let options = ClientOptions::parse(url.for_driver().as_str()).await;
     let mut options =
         options.map_err(|error| StoreError::Unfit(format!("{url} is not a good URL: {}", guarded(url, &error))))?;

@@ -41,6 +41,17 @@ pub struct Tls {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
+impl Tls {
+    /// How connections are made, for whoever wonders why a server ends them: most do not say.
+    pub fn manner(tls: Option<&Self>) -> &'static str {
+        match tls.map(|tls| &tls.identity) {
+            None => "without TLS",
+            Some(None) => "with TLS, without a certificate of ours",
+            Some(Some(_)) => "with TLS and a certificate of ours",
+        }
+    }
+}
+
 impl StoreUrl {
     /// Reads a URL. The option `password_file` names a file that the password is read from, without its last line
     /// break.
@@ -131,26 +142,36 @@ impl StoreUrl {
         self.option(key).map(parse).transpose()
     }
 
+    /// An option that names a file.
+    ///
+    /// # Errors
+    /// It cannot be read. Drivers do not all say which file that is.
+    pub fn file(&self, key: &str) -> Result<Option<PathBuf>, UrlError> {
+        let Some(file) = self.option(key) else { return Ok(None) };
+        let opened = std::fs::File::open(file);
+        opened.map_err(|error| UrlError(format!("`{key}` names {file}, which cannot be read: {error}")))?;
+        Ok(Some(PathBuf::from(file)))
+    }
+
     /// `tls=true`, with `tls_ca_file`, `tls_certificate_file` and `tls_key_file`. `None` where it is not asked for.
     ///
     /// # Errors
-    /// The options do not go together.
+    /// The options do not go together, or a file cannot be read.
     pub fn tls(&self) -> Result<Option<Tls>, UrlError> {
         let wanted = self.parsed("tls")?.unwrap_or(false);
-        let file = |key| self.option(key).map(PathBuf::from);
-        let (ca_file, certificate, key) = (file("tls_ca_file"), file("tls_certificate_file"), file("tls_key_file"));
+        let keys = ["tls_ca_file", "tls_certificate_file", "tls_key_file"];
+        let given = keys.map(|key| self.option(key).is_some());
         if !wanted {
-            return match ca_file.or(certificate).or(key) {
-                None => Ok(None),
-                Some(_) => Err(UrlError("it names files for TLS, but `tls=true` is missing".to_owned())),
+            return match given.contains(&true) {
+                false => Ok(None),
+                true => Err(UrlError("it names files for TLS, but `tls=true` is missing".to_owned())),
             };
         }
-        let identity = match (certificate, key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => return Err(UrlError("`tls_certificate_file` and `tls_key_file` go together".to_owned())),
-        };
-        Ok(Some(Tls { ca_file, identity }))
+        if given[1] != given[2] {
+            return Err(UrlError("`tls_certificate_file` and `tls_key_file` go together".to_owned()));
+        }
+        let [ca_file, certificate, key] = keys.map(|key| self.file(key));
+        Ok(Some(Tls { ca_file: ca_file?, identity: certificate?.zip(key?) }))
     }
 
     /// The whole URL, password and all options included, for a driver that reads URLs itself and knows what is an
@@ -299,6 +320,8 @@ mod tests {
         let tls = |query: &str| StoreUrl::parse(&format!("redis://one?{query}")).expect("good").tls();
         assert!(tls("tls_ca_file=x").is_err());
         assert!(tls("tls=true&tls_key_file=x").is_err());
+        let missing = tls("tls=true&tls_ca_file=/missing.pem").expect_err("missing").to_string();
+        assert!(missing.contains("`tls_ca_file` names /missing.pem"), "{missing}");
         assert!(tls("tls=maybe").is_err());
         assert_eq!(tls("tls=false"), Ok(None));
     }

@@ -136,6 +136,49 @@ fn nothing_secret_is_written_down_or_has_a_default() {
     }
 }
 
+/// What is wrong with a URL shows when its store is opened: here, because nobody is there, and for no other reason.
+#[cfg(feature = "cluster")]
+#[tokio::test]
+async fn every_store_is_where_its_adapter_can_look() {
+    use adapters::StoreError;
+    use adapters::sqlite::Sharing;
+    use adapters::stores::{OpenStoresError, StoreUrls};
+
+    let (compose, directory) = (compose(), tempfile::tempdir().expect("a directory"));
+    let inside = directory.path().display();
+    for secret in compose["secrets"].as_object().expect("secrets").keys() {
+        std::fs::write(directory.path().join(secret), "a secret").expect("written");
+    }
+    let url = |store: &str| {
+        let mut found = Vec::new();
+        texts(&compose, "", &mut found);
+        let place = format!(".HYBRID_LIVE_STORES__{store}");
+        let (_, url) = found.into_iter().find(|(found, _)| found.ends_with(&place)).expect(store);
+        let (user, rest) = url.split_once('@').expect("a user");
+        let (_, name) = rest.split_at(rest.find(['/', '?']).expect("a name or options"));
+        format!("{user}@127.0.0.1:1{name}").replace("/run/secrets/", &format!("{inside}/"))
+    };
+    let file = |name: &str| format!("sqlite:{inside}/{name}.db");
+    let embedded = StoreUrls {
+        content: file("truth"),
+        event_log: file("truth"),
+        views: file("read_models"),
+        timelines: file("read_models"),
+        checkpoints: file("read_models"),
+        live: "memory:".to_owned(),
+    };
+    for urls in [
+        StoreUrls { content: url("CONTENT"), ..embedded.clone() },
+        StoreUrls { event_log: url("EVENT_LOG"), ..embedded.clone() },
+        StoreUrls { timelines: url("TIMELINES"), ..embedded.clone() },
+        StoreUrls { live: url("LIVE"), ..embedded.clone() },
+    ] {
+        let refused = adapters::stores::open(&urls, 4, Sharing::Alone).await.err().expect("nobody is there");
+        let is_so = matches!(refused, OpenStoresError::Store { source: StoreError::Unavailable(_), .. });
+        assert!(is_so, "{refused}");
+    }
+}
+
 #[test]
 fn images_are_pinned_and_nobody_is_root() {
     let dockerfile = read("Dockerfile");

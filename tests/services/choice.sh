@@ -7,7 +7,8 @@
 #   3. a native server, from the package registries.
 #
 # HYBRID_LIVE_TEST_SERVERS=native or =containers settles 2 against 3. With --dir one asks for servers of one's own, to kill
-# and pause them: then 1 does not count. A server keeps its kind as long as its instance is there.
+# and pause them: then 1 does not count. Secured servers are native ones. A server keeps its kind as long as its instance
+# is there.
 
 # choice NAME: environment, containers or native.
 choice() {
@@ -15,7 +16,7 @@ choice() {
         echo environment
     elif [ -s "$instance/$1/how" ]; then
         cat "$instance/$1/how"
-    elif engine_answers; then
+    elif ! secured && engine_answers; then
         echo containers
     else
         echo native

@@ -9,6 +9,7 @@
 #   INSTANCE/NAME/log      all that it ever said
 #   INSTANCE/NAME/data     what it stores
 #   INSTANCE/NAME/lock     held while it is started or ended, until its process has written the pid
+#   INSTANCE/certificates  of a secured instance: see certificates.sh
 
 all_services=(kafka mongodb cassandra redis)
 services_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -22,11 +23,12 @@ fail() {
     exit 2
 }
 
-# arguments ARGUMENT…: sets `instance`, `apart` (a folder was named: servers of one's own are wanted), `keep_logs` and
-# `words` (the rest).
+# arguments ARGUMENT…: sets `instance`, `apart` (a folder was named: servers of one's own are wanted), `secured`,
+# `keep_logs` and `words` (the rest).
 arguments() {
     instance=${HYBRID_LIVE_TEST_SERVICES_DIR:-$services_folder/../.run/services}
     apart=
+    secured=
     keep_logs=
     words=()
     while [ $# -gt 0 ]; do
@@ -37,6 +39,7 @@ arguments() {
                 apart=yes
                 shift
                 ;;
+            --secured) secured=yes ;;
             --keep-logs) keep_logs=yes ;;
             -h | --help)
                 sed -n '2,/^$/s/^# \{0,1\}//p' "$0"

@@ -6,7 +6,8 @@
 #   ready          what it logs when it can be used
 #   limit          after how many seconds it is given up
 #   install        makes sure of the program; may set what the next two need
-#   prepare        writes its settings into the present folder, which is INSTANCE/NAME
+#   prepare        writes its settings into the present folder, which is INSTANCE/NAME; what a `secured` instance's server
+#                  needs besides is in $instance/certificates
 #   command        an array, set by prepare: what to run
 
 # start_native NAME: so that it runs and is ready when this returns. Run in a subshell: it changes folder and variables.

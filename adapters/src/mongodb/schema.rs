@@ -35,7 +35,7 @@ impl Schema {
     /// It has another, or cannot be reached.
     pub(crate) async fn open(&self, url: &StoreUrl) -> Result<Database, StoreError> {
         let database = database(url).await?;
-        let there = self.stored(&database).await?;
+        let there = self.stored(&database).await.map_err(|error| with_manner(url, error))?;
         if there == self.version {
             return Ok(database);
         }
@@ -52,7 +52,7 @@ impl Schema {
     /// It is newer than this program.
     pub(crate) async fn begin(&self, url: &StoreUrl) -> Result<(Database, u32), StoreError> {
         let database = database(url).await?;
-        let there = self.stored(&database).await?;
+        let there = self.stored(&database).await.map_err(|error| with_manner(url, error))?;
         self.refuse_newer(url, there)?;
         Ok((database, there))
     }
@@ -83,5 +83,16 @@ impl Schema {
             return Ok(());
         }
         Err(StoreError::Unfit(format!("{url} has schema version {there} for {store}, this program knows {known}")))
+    }
+}
+
+/// With a word of how connections are made, for whoever wonders why the server ends them: it does not say.
+fn with_manner(url: &StoreUrl, error: StoreError) -> StoreError {
+    let wants_tls = ["tls", "ssl"].iter().find_map(|key| url.option(key)) == Some("true");
+    match error {
+        StoreError::Unavailable(why) if !wants_tls && url.scheme() == "mongodb" => {
+            StoreError::Unavailable(format!("{why}; connections are made without TLS"))
+        }
+        other => other,
     }
 }

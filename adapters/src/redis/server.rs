@@ -28,6 +28,8 @@ pub(crate) struct Server {
     login: RedisConnectionInfo,
     password: Option<Zeroizing<String>>,
     tls: Option<TlsCertificates>,
+    /// How connections are made.
+    manner: &'static str,
     prefix: String,
     /// Whether it is a cluster, once that is known.
     is_cluster: OnceLock<bool>,
@@ -64,6 +66,7 @@ impl Server {
             login,
             password: url.password().map(|password| Zeroizing::new(password.to_owned())),
             tls: tls.as_ref().map(certificates).transpose()?,
+            manner: Tls::manner(tls.as_ref()),
             prefix: prefix.to_owned(),
             is_cluster: is_cluster.map_or_else(OnceLock::new, OnceLock::from),
         })
@@ -91,7 +94,7 @@ impl Server {
         };
         match asked.await {
             Ok(info) => Ok(info.lines().any(|line| line.trim() == "cluster_enabled:1")),
-            Err(error) if is_forbidden(&error) => Err(StoreError::Unfit(format!(
+            Err(error) if is_refusal(&error, &["NOPERM"]) => Err(StoreError::Unfit(format!(
                 "{self} does not say whether it is a cluster: allow the user `INFO`, or add `cluster=true` or \
                  `cluster=false` to the URL"
             ))),
@@ -144,12 +147,17 @@ impl Server {
     /// What a refused connection means to whoever opens the store.
     pub(crate) fn refusal(&self, error: &RedisError) -> StoreError {
         let text = self.told(error);
-        let is_setting = is_forbidden(error)
+        let is_setting = is_refusal(error, &["NOPERM", "NOAUTH", "WRONGPASS"])
             || matches!(
                 error.kind(),
                 ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::RESP3NotSupported
             );
-        if is_setting { StoreError::Unfit(format!("{self} refuses: {text}")) } else { StoreError::Unavailable(text) }
+        if is_setting {
+            return StoreError::Unfit(format!("{self} refuses: {text}"));
+        }
+        let is_ended = error.is_io_error() && !error.is_connection_refusal() && !error.is_timeout();
+        let manner = if is_ended { format!("; connections are made {}", self.manner) } else { String::new() };
+        StoreError::Unavailable(text + &manner)
     }
 
     /// What the driver says, in one line and without the password: an old server quotes commands that it does not know.
@@ -168,15 +176,13 @@ impl fmt::Display for Server {
     }
 }
 
-/// Whether the server knows us, but does not let us.
-fn is_forbidden(error: &RedisError) -> bool {
-    let is_forbidden = |code: Option<&str>| matches!(code, Some("NOPERM" | "NOAUTH" | "WRONGPASS"));
+/// Whether the server refuses with one of `codes`, of which one is `NOPERM`: it knows us, but does not let us.
+fn is_refusal(error: &RedisError, codes: &[&str]) -> bool {
+    let is_one = |code: &str| codes.contains(&code);
     error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
-        || is_forbidden(error.code())
+        || error.code().is_some_and(is_one)
         || error.clone().into_server_errors().is_some_and(|errors| {
-            errors
-                .iter()
-                .any(|(_, error)| error.kind() == Some(ServerErrorKind::NoPerm) || is_forbidden(Some(error.code())))
+            errors.iter().any(|(_, error)| error.kind() == Some(ServerErrorKind::NoPerm) || is_one(error.code()))
         })
 }
 

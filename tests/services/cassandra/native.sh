@@ -11,8 +11,10 @@ install() {
 }
 
 prepare() {
+    local settings=("$services_folder/cassandra/cassandra.yaml")
+    ! secured || settings+=("$services_folder/cassandra/secured.yaml")
     sed -e "s#@FOLDER@#$PWD#; s#@PORT@#${port[0]}#; s#@NODES@#${port[1]}#; s#@NODES_TLS@#${port[2]}#" \
-        "$services_folder/cassandra/cassandra.yaml" > cassandra.yaml
+        -e "s#@CERTIFICATES@#$instance/certificates#" "${settings[@]}" > cassandra.yaml
     mkdir -p tmp
     # It locks its smallest heap in memory: a small one, then. No waiting for neighbours: there are none.
     command=("$JAVA_HOME/bin/java" -Xms128m -Xmx1G -Xss512k -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData

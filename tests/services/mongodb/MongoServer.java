@@ -2,6 +2,14 @@ import de.bwaldvogel.mongo.MongoVersion;
 import de.bwaldvogel.mongo.backend.h2.H2Backend;
 import de.bwaldvogel.mongo.bson.Document;
 import de.bwaldvogel.mongo.wire.message.MongoMessage;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyFactory;
+import java.security.PrivateKey;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
+import java.security.spec.PKCS8EncodedKeySpec;
+import java.util.Base64;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -9,7 +17,9 @@ import java.util.Set;
 import org.h2.mvstore.MVStore;
 
 /**
- * A server for tests that speaks MongoDB's protocol, where no MongoDB can be had: {@code MongoServer PORT FILE}.
+ * A server for tests that speaks MongoDB's protocol, where no MongoDB can be had: {@code MongoServer PORT FILE}. With
+ * {@code KEY CERTIFICATE PASSWORD}, three more files, it takes TLS only, and users who prove that they know the password:
+ * see {@link Login}.
  *
  * <p>It is mongo-java-server, made strict where tests look closely: commands run one after the other, an answer shows the
  * state that its command left, and a write is in the file before it is answered, so that SIGKILL loses nothing that was
@@ -26,10 +36,13 @@ public final class MongoServer extends H2Backend {
             "createIndexes", "drop", "dropDatabase", "dropIndexes", "deleteIndexes", "renameCollection");
 
     private final MVStore store;
+    /** Null where everybody may come in. */
+    private final Login login;
 
-    private MongoServer(MVStore store) {
+    private MongoServer(MVStore store, Login login) {
         super(store);
         this.store = store;
+        this.login = login;
         version(new MongoVersion() {
             @Override
             public List<Integer> getVersionArray() {
@@ -53,13 +66,22 @@ public final class MongoServer extends H2Backend {
         if (command.equals("endSessions")) {
             return new Document("ok", 1.0);
         }
+        if (login != null && !isGreeting(command)) {
+            Document answer = login.handle(message.getChannel(), command, asked);
+            if (answer != null) {
+                return answer;
+            }
+        }
         synchronized (store) {
             // A copy, taken before the next command changes what the answer refers to.
             Document answer = super.handleMessage(command.equals("hello") ? asOldGreeting(message, asked) : message).cloneDeeply();
-            if (command.equals("hello") || command.equalsIgnoreCase("ismaster")) {
+            if (isGreeting(command)) {
                 answer.put("helloOk", true);
                 answer.put("isWritablePrimary", true);
                 answer.put("logicalSessionTimeoutMinutes", 30);
+                if (login != null && asked.containsKey("saslSupportedMechs")) {
+                    answer.put("saslSupportedMechs", List.of(Login.MECHANISM));
+                }
             }
             if (command.equals("insert")) {
                 countInserted(asked, answer);
@@ -72,6 +94,10 @@ public final class MongoServer extends H2Backend {
             }
             return answer;
         }
+    }
+
+    private static boolean isGreeting(String command) {
+        return command.equals("hello") || command.equalsIgnoreCase("ismaster");
     }
 
     /** {@code hello} under the name that the library knows it by. */
@@ -97,17 +123,31 @@ public final class MongoServer extends H2Backend {
         }
     }
 
-    private static Document failure(int code, String name, String text) {
+    static Document failure(int code, String name, String text) {
         return new Document("ok", 0.0).append("errmsg", text).append("code", code).append("codeName", name);
     }
 
-    public static void main(String[] arguments) throws InterruptedException {
+    private static PrivateKey key(String file) throws Exception {
+        String text = Files.readString(Path.of(file)).replaceAll("-----[^-]+-----|\\s", "");
+        return KeyFactory.getInstance("RSA").generatePrivate(new PKCS8EncodedKeySpec(Base64.getDecoder().decode(text)));
+    }
+
+    private static X509Certificate certificate(String file) throws Exception {
+        return (X509Certificate) CertificateFactory.getInstance("X.509").generateCertificate(Files.newInputStream(Path.of(file)));
+    }
+
+    public static void main(String[] arguments) throws Exception {
         MVStore store = new MVStore.Builder().fileName(arguments[1]).autoCommitDisabled()
                 // Nor while a command is half done, for want of memory.
                 .autoCommitBufferSize(0).open();
         // Space is used again at once: enough against SIGKILL, though not against power loss.
         store.setRetentionTime(0);
-        de.bwaldvogel.mongo.MongoServer server = new de.bwaldvogel.mongo.MongoServer(new MongoServer(store));
+        boolean secured = arguments.length > 2;
+        Login login = secured ? new Login(Files.readString(Path.of(arguments[4])).strip()) : null;
+        de.bwaldvogel.mongo.MongoServer server = new de.bwaldvogel.mongo.MongoServer(new MongoServer(store, login));
+        if (secured) {
+            server.enableSsl(key(arguments[2]), null, certificate(arguments[3]));
+        }
         server.bind("127.0.0.1", Integer.parseInt(arguments[0]));
         System.out.println("listening on " + server.getConnectionString());
         Thread.currentThread().join();

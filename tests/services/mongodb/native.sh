@@ -8,12 +8,14 @@ limit=60
 install() {
     local folder=$services_folder/mongodb
     build() {
-        jars "$folder/pom.xml" "$1" && "$JAVA_HOME/bin/javac" -Xlint:all -Werror -cp "$1/lib/*" -d "$1/classes" "$folder/MongoServer.java" >&2
+        jars "$folder/pom.xml" "$1" && "$JAVA_HOME/bin/javac" -Xlint:all -Werror -cp "$1/lib/*" -d "$1/classes" "$folder"/*.java >&2
     }
-    installed mongodb "$folder/pom.xml" "$folder/MongoServer.java"
+    installed mongodb "$folder/pom.xml" "$folder"/*.java
 }
 
 prepare() {
+    local certificates=$instance/certificates
     command=("$JAVA_HOME/bin/java" -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$home/classes:$home/lib/*"
         MongoServer "${port[0]}" "$PWD/data/documents.h2")
+    ! secured || command+=("$certificates/server.key" "$certificates/server.pem" "$certificates/password")
 }

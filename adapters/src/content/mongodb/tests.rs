@@ -12,6 +12,7 @@ use crate::sqlite::{Durability, TRUTH};
 
 mod claim_steps;
 mod outbox_steps;
+mod secured;
 
 async fn place() -> (impl AsyncFn() -> Stores, (Arc<Place>, Arc<TempDir>)) {
     let (place, directory) = (Arc::new(Place::new()), Arc::new(tempfile::tempdir().unwrap()));

@@ -12,7 +12,7 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::StoreError;
-use crate::url::{StoreUrl, UrlError};
+use crate::url::{StoreUrl, Tls, UrlError};
 
 /// The largest record that is sent.
 pub(super) const MAX_RECORD_BYTES: usize = 1024 * 1024;
@@ -33,6 +33,8 @@ pub(super) struct Connection {
     client: ClientConfig,
     prefix: String,
     shown: String,
+    /// How connections are made.
+    manner: String,
     /// How long an answer may take.
     pub(super) timeout: Duration,
     session: Duration,
@@ -82,12 +84,13 @@ impl Connection {
             .set("socket.connection.setup.timeout.ms", timeout.as_millis().to_string())
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000");
-        secure(url, &mut client)?;
+        let manner = secure(url, &mut client)?;
         url.finish()?;
         Ok(Self {
             client,
             prefix: if url.name().is_empty() { String::new() } else { format!("{}.", url.name()) },
             shown: url.to_string(),
+            manner,
             timeout,
             session,
             heartbeat,
@@ -172,7 +175,8 @@ impl Connection {
     }
 }
 
-fn secure(url: &StoreUrl, client: &mut ClientConfig) -> Result<(), UrlError> {
+/// Answers how connections are made.
+fn secure(url: &StoreUrl, client: &mut ClientConfig) -> Result<String, UrlError> {
     let tls = url.tls()?;
     if let Some(tls) = &tls {
         let text = |path: &std::path::Path| path.display().to_string();
@@ -205,7 +209,8 @@ fn secure(url: &StoreUrl, client: &mut ClientConfig) -> Result<(), UrlError> {
         _ => return Err(UrlError::new("a user and a password go together")),
     };
     client.set("security.protocol", protocol);
-    Ok(())
+    let who = if url.user().is_some() { "as a user" } else { "without a user" };
+    Ok(format!("{}, {who}", Tls::manner(tls.as_ref())))
 }
 
 /// As the URL may be shown: the clients' settings hold the password.
@@ -220,7 +225,15 @@ impl fmt::Display for Connection {
 #[derive(Clone, Default)]
 pub(super) struct Context {
     told: Arc<Mutex<HashMap<String, Told>>>,
-    trouble: Arc<Mutex<Option<String>>>,
+    trouble: Arc<Mutex<Option<Trouble>>>,
+}
+
+/// What a client could not do.
+#[derive(Clone)]
+struct Trouble {
+    what: String,
+    /// Whether it was not let in for who it is: nobody mends that by waiting.
+    is_refused: bool,
 }
 
 struct Told {
@@ -231,12 +244,11 @@ struct Told {
 
 impl Context {
     /// What was wrong last. It explains why an answer does not come.
-    fn trouble(&self) -> Option<String> {
+    fn trouble(&self) -> Option<Trouble> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn tell(&self, facility: &str, message: &str) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let withheld = match told.get_mut(facility) {
             Some(before) if before.at.elapsed() < TELL_EVERY => {
@@ -266,10 +278,18 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
         // The end of a partition comes this way, too.
-        if !matches!(error, KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) {
-            self.tell("ERROR", reason);
+        if code == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
         }
+        // That all servers are out of reach says nothing of why.
+        if code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            let is_refused = code == Some(RDKafkaErrorCode::Authentication);
+            let trouble = Trouble { what: reason.to_owned(), is_refused };
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        }
+        self.tell("ERROR", reason);
     }
 }
 
@@ -277,16 +297,30 @@ impl ConsumerContext for Context {}
 
 /// What a client's error means to callers.
 pub(super) fn failed(error: KafkaError) -> StoreError {
-    use RDKafkaErrorCode as Code;
-    match error.rdkafka_error_code() {
-        Some(Code::MessageSizeTooLarge) => {
-            StoreError::Unfit(format!("a record is larger than {MAX_RECORD_BYTES} bytes or than its topic allows"))
-        }
-        Some(
-            code @ (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed | Code::GroupAuthorizationFailed),
-        ) => StoreError::Unfit(format!("kafka: {code}")),
-        _ => StoreError::Unavailable(format!("kafka: {error}")),
+    match error {
+        // A file with a certificate that is none, say. The settings themselves are not quoted: one is the password.
+        KafkaError::ClientConfig(_, what, key, _) => StoreError::Unfit(format!("kafka: {key}: {what}")),
+        KafkaError::ClientCreation(what) => StoreError::Unfit(format!("kafka: {what}")),
+        _ => match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                StoreError::Unfit(format!("a record is larger than {MAX_RECORD_BYTES} bytes or than its topic allows"))
+            }
+            Some(code) if is_forbidden(code) => StoreError::Unfit(format!("kafka: {code}")),
+            _ => StoreError::Unavailable(format!("kafka: {error}")),
+        },
     }
+}
+
+/// What servers answer about `what`.
+pub(super) fn answered(what: &str, code: RDKafkaErrorCode) -> StoreError {
+    let text = format!("kafka: {what}: {code}");
+    if is_forbidden(code) { StoreError::Unfit(text) } else { StoreError::Unavailable(text) }
+}
+
+/// Whether the servers know us, but do not let us.
+fn is_forbidden(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed | Code::GroupAuthorizationFailed)
 }
 
 /// What a question that `client` did not get an answer to means, with what the client tells beside: why it is not let in,
@@ -297,8 +331,17 @@ pub(super) fn unanswered<C: ConsumerContext>(
     error: KafkaError,
 ) -> StoreError {
     while client.poll(Duration::from_millis(50)).is_some() {}
+    let manner = &connection.manner;
     match (failed(error), connection.context.trouble()) {
-        (StoreError::Unavailable(what), Some(trouble)) => StoreError::Unavailable(format!("{what} ({trouble})")),
+        (StoreError::Unavailable(_), Some(Trouble { what, is_refused: true })) => {
+            StoreError::Unfit(format!("kafka does not let us in: {what}"))
+        }
+        (StoreError::Unavailable(error), Some(Trouble { what, .. })) => {
+            StoreError::Unavailable(format!("{error} ({what}); connections are made {manner}"))
+        }
+        (StoreError::Unavailable(error), None) => {
+            StoreError::Unavailable(format!("{error}; connections are made {manner}"))
+        }
         (other, _) => other,
     }
 }

@@ -11,6 +11,8 @@ use super::*;
 use crate::event_log::contract::{AT_ONCE, LONG, all_of, record};
 use crate::event_log::partition_of;
 
+mod secured;
+
 /// The servers that tests share. Each test has topics of its own there.
 fn servers() -> String {
     std::env::var("HYBRID_LIVE_TEST_KAFKA").expect("HYBRID_LIVE_TEST_KAFKA: run `eval \"$(tests/services/up)\"` first")

@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::Shared;
-use super::connection::{Connection, Context, MAX_RECORD_BYTES, drop_elsewhere, failed, unanswered};
+use super::connection::{Connection, Context, MAX_RECORD_BYTES, answered, drop_elsewhere, failed, unanswered};
 use crate::StoreError;
 
 /// What every topic must say, whatever the servers' own settings are. Nothing of the log ever goes away, and a copy that
@@ -98,7 +98,7 @@ impl Topics {
                         "{name} cannot have replication_factor={replication_factor}: there are too few brokers"
                     )));
                 }
-                Err((name, code)) => return Err(StoreError::Unavailable(format!("kafka: {name}: {code}"))),
+                Err((name, code)) => return Err(answered(&name, code)),
             }
         }
         let deadline = Instant::now() + self.connection.timeout.max(Duration::from_secs(15));
@@ -138,7 +138,7 @@ impl Topics {
         let described = described.map_err(failed)?.into_iter().next();
         let described = match described {
             Some(Ok(described)) => described,
-            Some(Err(code)) => return Err(StoreError::Unavailable(format!("kafka: settings of {name}: {code}"))),
+            Some(Err(code)) => return Err(answered(&format!("settings of {name}"), code)),
             None => return Err(StoreError::Unavailable(format!("kafka: no settings of {name}"))),
         };
         let setting = |key: &str| described.get(key).and_then(|entry| entry.value.as_deref()).unwrap_or("not set");
@@ -173,7 +173,7 @@ impl Topics {
             match topic.error().map(RDKafkaErrorCode::from) {
                 None | Some(RDKafkaErrorCode::LeaderNotAvailable) => {}
                 Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
-                Some(code) => return Err(StoreError::Unavailable(format!("kafka: {name}: {code}"))),
+                Some(code) => return Err(answered(&name, code)),
             }
             let partitions = topic.partitions();
             Ok(Some(Found {

@@ -11,7 +11,10 @@ use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::{OpenSsl010Config, Session};
 use scylla::client::session_builder::SessionBuilder;
 use scylla::cluster::ClusterState;
-use scylla::errors::{DbError, ExecutionError, NewSessionError, PrepareError, RequestAttemptError};
+use scylla::errors::{
+    ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, ExecutionError, MetadataError,
+    NewSessionError, PrepareError, RequestAttemptError,
+};
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
 use scylla::statement::{Consistency, SerialConsistency};
@@ -101,7 +104,7 @@ impl Options {
         if let Some(tls) = &self.tls {
             builder = builder.tls_context(Some(tls_config(tls)?));
         }
-        let session = builder.build().await.map_err(|error| not_connected(&error))?;
+        let session = builder.build().await.map_err(|error| self.not_connected(&error))?;
 
         let datacenter = self.local_datacenter(&session.get_cluster_state())?;
         // Another datacenter is no substitute: its quorum knows nothing of what this one's has acknowledged.
@@ -115,6 +118,38 @@ impl Options {
         let reads = writes.to_builder().speculative_execution_policy(Some(Arc::new(second))).build();
         handle.map_to_another_profile(writes.clone());
         Ok(Connection { session, reads, writes, datacenter })
+    }
+
+    fn not_connected(&self, error: &NewSessionError) -> StoreError {
+        use ConnectionSetupRequestErrorKind::{BrokenConnection, DbError as Refused, MissingAuthentication};
+        // The driver breaks its lines.
+        let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        let unavailable = |why: &str| StoreError::Unavailable(format!("Cassandra: {text}{why}"));
+        let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(ConnectionPoolError::Broken {
+            last_connection_error,
+        })) = error
+        else {
+            return unavailable("");
+        };
+        match last_connection_error {
+            ConnectionError::ConnectionSetupRequestError(setup) => match setup.get_error() {
+                Refused(DbError::AuthenticationError | DbError::Unauthorized, why) => {
+                    StoreError::Unfit(format!("Cassandra does not let us in: {why}"))
+                }
+                MissingAuthentication => {
+                    StoreError::Unfit("Cassandra wants a user and a password, and the URL has none".to_owned())
+                }
+                BrokenConnection(_) => {
+                    unavailable(&format!("; connections are made {}", Tls::manner(self.tls.as_ref())))
+                }
+                _ => unavailable(""),
+            },
+            _ if text.contains("certificate verify failed") => unavailable(
+                "; it must come from an authority in `tls_ca_file`, or from one of the system's, and name the node's IP \
+                 address",
+            ),
+            _ => unavailable(""),
+        }
     }
 
     fn local_datacenter(&self, cluster: &ClusterState) -> Result<String, StoreError> {
@@ -217,8 +252,8 @@ fn is_name(name: &str) -> bool {
         && name.starts_with(|first: char| first.is_ascii_lowercase())
 }
 
-/// Certificates must come from an authority that is believed. The driver compares no host names, so the authority should
-/// be one of the cluster's own, in `tls_ca_file`.
+/// Certificates must come from an authority that is believed, and name the address at which the node was reached: an IP
+/// address, since that is how nodes are known to each other. The driver sees to the latter.
 fn tls_config(tls: &Tls) -> Result<OpenSsl010Config, StoreError> {
     let unfit = |what: &str, error: &dyn std::fmt::Display| StoreError::Unfit(format!("TLS: {what}: {error}"));
     let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(|error| unfit("no context", &error))?;
@@ -242,10 +277,6 @@ fn tls_config(tls: &Tls) -> Result<OpenSsl010Config, StoreError> {
         builder.check_private_key().map_err(|error| unfit("certificate and key do not belong together", &error))?;
     }
     Ok(OpenSsl010Config::new(builder))
-}
-
-fn not_connected(error: &NewSessionError) -> StoreError {
-    StoreError::Unavailable(format!("Cassandra: {error}"))
 }
 
 /// Waiting mends all but what the server refuses for what it is.

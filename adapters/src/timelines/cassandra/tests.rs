@@ -12,6 +12,7 @@ use crate::timelines::contract;
 mod guards_hold;
 mod own_schema;
 mod restart;
+mod secured;
 mod throughput;
 
 /// The server's URL without a keyspace.

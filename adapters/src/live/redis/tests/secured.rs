@@ -1,55 +1,57 @@
-//! TLS, a user with a password, and no more rights than are needed.
+//! TLS, certificates of both ends, users and passwords, and no more rights than are needed.
 
 use super::*;
-use crate::redis::testing::{PASSWORD, secured_server};
-
-const RIGHTS: &str = "resetchannels &own:* -@all +publish +subscribe +unsubscribe +ping +info +hello +select";
+use crate::secured::{Refusal, Secured, Visit};
 
 #[tokio::test]
 async fn both_ends_prove_who_they_are() {
-    let server = secured_server(RIGHTS);
-    let file = |name: &str| server.directory.path().join(name).display().to_string();
-    std::fs::write(file("password"), format!("{PASSWORD}\n")).expect("written");
-    let identity = format!("&tls_certificate_file={}&tls_key_file={}", file("client.pem"), file("client.key"));
-    let authority = format!("tls=true&tls_ca_file={}", file("ca.pem"));
-    let url = |user: &str, prefix: &str, options: &str| {
-        format!("redis://{user}@localhost:{}/{prefix}?password_file={}&{options}", server.port, file("password"))
-    };
-
-    let good = url("ada", "own", &format!("{authority}{identity}"));
-    until("a server that answers", || async {
-        RedisLive::open(&StoreUrl::parse(&good).expect("good"), BUFFER).await.is_ok()
-    })
-    .await;
-    let live = opened(&good).await;
-    let mut subscription = live.subscribe(channel(1)).await.unwrap();
-    live.publish(channel(1), vec![message(1)]).await.unwrap();
-    expect(subscription.as_mut(), [1]).await;
-    assert_eq!(format!("{live:?}"), format!("RedisLive(redis://ada@localhost:{}/own)", server.port));
-
-    let bob_may_not_ask = refusal(&url("bob", "own", &format!("{authority}{identity}"))).await;
-    assert!(bob_may_not_ask.contains("cluster=false"), "{bob_may_not_ask}");
-    opened(&url("bob", "own", &format!("{authority}{identity}&cluster=false"))).await;
-
-    for (why, url) in [
-        ("another prefix", url("ada", "other", &format!("{authority}{identity}"))),
-        ("no such user", url("eve", "own", &format!("{authority}{identity}"))),
-        (
-            "another password",
-            good.replace(&format!("password_file={}&", file("password")), "").replace("ada@", "ada:secret@"),
-        ),
-        ("no certificate of ours", url("ada", "own", &authority)),
-        ("an authority that is not ours", url("ada", "own", &format!("tls=true{identity}"))),
-        ("another host's certificate", good.replace("localhost", "127.0.0.1")),
-        ("no TLS", url("ada", "own", "")),
-    ] {
-        let parsed = StoreUrl::parse(&url).expect("a good URL");
-        let error = RedisLive::open(&parsed, BUFFER).await.expect_err(why);
-        let is_setting = ["another prefix", "no such user", "another password"].contains(&why);
-        assert_eq!(matches!(error, StoreError::Unfit(_)), is_setting, "{why}: {error}");
-        let said = format!("{error} {error:?}");
-        assert!(!said.contains(PASSWORD) && !said.contains("secret"), "{why}: {said}");
+    let server = Secured::start("redis").await;
+    server.listen();
+    let good = server.visit();
+    let open = async |url: &StoreUrl| RedisLive::open(url, BUFFER).await;
+    let spelled_out = Visit { password: Some(server.password.clone()), ..good.clone() };
+    for visit in [&good, &spelled_out] {
+        let live = server.lets_in(&server.url(visit, "own", ""), open).await;
+        let mut subscription = live.subscribe(channel(1)).await.unwrap();
+        live.publish(channel(1), vec![message(1)]).await.unwrap();
+        expect(subscription.as_mut(), [1]).await;
+        assert_eq!(format!("{live:?}"), format!("RedisLive(redis://ada@{}/own)", good.address));
     }
+    // Who may not ask whether it is a cluster, must be told.
+    let bob = Visit { user: "bob", ..good.clone() };
+    server.lets_in(&server.url(&bob, "own", "cluster=false"), open).await;
+
+    let good = || good.clone();
+    let another_prefix = Refusal::unfit("another prefix", good(), "permission");
+    server.refuses("other", "", vec![another_prefix], open).await;
+    let password = Some(format!("{}!", server.password));
+    let refusals = vec![
+        Refusal::unfit("another password", Visit { password, ..good() }, "refuses"),
+        Refusal::unfit("nobody's name", Visit { user: "eve", ..good() }, "refuses"),
+        Refusal::unfit("no name", Visit { user: "", ..good() }, "refuses"),
+        Refusal::unfit("a user who may not ask", bob, "cluster=false"),
+        Refusal::unavailable(
+            "another authority",
+            Visit { authority: "nobody.pem", ..good() },
+            "certificate verify failed",
+        ),
+        Refusal::unavailable(
+            "one of the system's authorities",
+            Visit { authority: "", ..good() },
+            "certificate verify failed",
+        ),
+        Refusal::unfit("no file", Visit { authority: "missing.pem", ..good() }, "missing.pem"),
+        Refusal::unavailable("another host", Visit { address: server.elsewhere().await, ..good() }, "mismatch"),
+        Refusal::unavailable("no TLS", Visit { tls: false, ..good() }, "without TLS"),
+        Refusal::unavailable("no certificate", Visit { identity: "", ..good() }, "without a certificate"),
+        Refusal::unavailable(
+            "a stranger's certificate",
+            Visit { identity: "stranger", ..good() },
+            "a certificate of ours",
+        ),
+    ];
+    server.refuses("own", "", refusals, open).await;
+    server.is_kept_from_logs();
 }
 
 /// Servers quote commands that they do not know, and passwords are in commands.
