@@ -308,3 +308,31 @@ async fn events_reach_the_log_in_order_whoever_ends_or_sleeps_at_any_step() {
         world.finish().await;
     });
 }
+
+/// W1: between the two updates of which one can apply, the outbox is emptied. What is pushed now must be found, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_into_an_outbox_at_the_moment_it_is_emptied_is_found() {
+    let place = Place::new();
+    MongoContent::migrate(&place.url()).await.unwrap();
+    let others = MongoContent::open(&place.url()).await.unwrap();
+    let mut wire = Wire::to(&place).await;
+    let sleeper = MongoContent { database: wire.database().await };
+    let (stream, mut ledger) = (StreamId::Post(post(1)), Ledger::default());
+    let records = events(stream, 0, 2);
+    others.commit(commit(stream, 0, records[..1].to_vec())).await.unwrap();
+    let second = commit(stream, 1, records[1..].to_vec());
+    let mut commits = tokio::spawn(async move { sleeper.commit(second).await });
+    wire.settled(&mut commits).await.ok().unwrap().goes_on().await;
+    let mut held = wire.settled(&mut commits).await.ok().unwrap();
+    others.acknowledge(ledger.append(stream, records[..1].to_vec()).into_iter().collect()).await.unwrap();
+    let committed = loop {
+        held.goes_on().await;
+        match wire.settled(&mut commits).await {
+            Ok(next) => held = next,
+            Err(outcome) => break outcome.unwrap(),
+        }
+    };
+    assert_eq!((committed.revision, committed.sequence), (2, 2));
+    let pending = others.pending_outboxes(Timestamp::from_millis(i64::MAX), 10).await.unwrap();
+    assert_eq!(pending, [Outbox { stream, records: records[1..].to_vec() }]);
+}
