@@ -165,6 +165,9 @@ async fn every_store_is_where_its_adapter_can_look() {
         views: file("read_models"),
         timelines: file("read_models"),
         checkpoints: file("read_models"),
+        cache: "none:".to_owned(),
+        cached: adapters::cache::Limits::default(),
+        cache_bytes: 0,
         live: "memory:".to_owned(),
     };
     for urls in [
@@ -177,6 +180,9 @@ async fn every_store_is_where_its_adapter_can_look() {
         let is_so = matches!(refused, OpenStoresError::Store { source: StoreError::Unavailable(_), .. });
         assert!(is_so, "{refused}");
     }
+    let cached = StoreUrls { cache: url("CACHE"), ..embedded };
+    let opened = adapters::stores::open(&cached, 4, Sharing::Alone).await;
+    assert!(opened.is_ok(), "nobody waits for a cache: {:?}", opened.err());
 }
 
 #[test]
