@@ -1,5 +1,6 @@
 //! The runtime and the projections on real embedded stores, and the counts' arithmetic under every kind of repetition.
 
+mod cached;
 mod counts;
 mod crashes;
 mod fixture;
