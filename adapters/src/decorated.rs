@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use crate::StoreError;
 use crate::cache::{self, Cache, Comments, Item, Key, ListKey, Lookup, Space, Token};
 use crate::checkpoints::{
-    Build, Checkpoints, Dropped, Epoch, Epochs, Generation, LaneOrder, Orders, Outcome, Owner, OwnerEpoch, ParkedLane, Partition,
-    Progress, RequestId, Taken, WorkerState,
+    Build, Checkpoints, Dropped, Epoch, Epochs, Generation, LaneOrder, Orders, Outcome, Owner, OwnerEpoch, ParkedLane,
+    Partition, Progress, RequestId, Taken, WorkerState,
 };
 use crate::content::{
     Acknowledgement, Answer, ClaimOutcome, CommandClaim, Commit, CommitError, Committed, Content, Document, Outbox,

@@ -48,12 +48,7 @@ impl CacheKeeper {
     ///
     /// # Errors
     /// The masters', and that the epoch cannot be raised.
-    pub(crate) async fn tell(
-        &self,
-        log: LogId,
-        generation: Generation,
-        changes: Changes,
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn tell(&self, log: LogId, generation: Generation, changes: Changes) -> Result<(), StoreError> {
         let space = Space { log, epoch: self.checkpoints.epochs().await?.cache };
         match self.try_tell(space, generation, changes).await {
             Ok(()) => {

@@ -203,7 +203,6 @@ impl Timelines {
         let authors: Vec<UserId> = authors.into_iter().collect();
         Ok(self.views.hot(generation, &authors).await?.into_iter().collect())
     }
-
 }
 
 async fn tell(channels: Vec<Channel>, entry: Entry, telling: &Telling<'_>) -> Result<(), StoreError> {

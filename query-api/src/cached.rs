@@ -129,7 +129,11 @@ impl<S: Shelf> Reader<S> {
     }
 
     /// Loads on its own, so that others get what they wait for, whatever becomes of the caller.
-    async fn depart(self: Arc<Self>, space: Space, flights: Vec<Flight<S>>) -> Result<Vec<(S::Key, S::Found)>, StoreError> {
+    async fn depart(
+        self: Arc<Self>,
+        space: Space,
+        flights: Vec<Flight<S>>,
+    ) -> Result<Vec<(S::Key, S::Found)>, StoreError> {
         let (arrival, arrived) = oneshot::channel();
         tokio::spawn(async move {
             // If nobody waits any more, the fill was worth it all the same.

@@ -158,12 +158,8 @@ impl WrittenPosts {
         )
         .ok()?;
         self.text.extend_from_slice(shown.members());
-        write!(
-            self.text,
-            r#","likes":{},"comments":{},"liked_by_me":{liked_by_me}}},"#,
-            counts.likes, counts.comments
-        )
-        .ok()?;
+        write!(self.text, r#","likes":{},"comments":{},"liked_by_me":{liked_by_me}}},"#, counts.likes, counts.comments)
+            .ok()?;
         self.ends.push((entry.post, self.text.len()));
         Some(())
     }

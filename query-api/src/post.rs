@@ -77,7 +77,8 @@ pub(crate) async fn whole(
         }
         let people = People::read(api.ports.content.as_ref(), [found.author]).await?;
         let author = people.person(found.author).ok_or(Code::NotFound)?;
-        let counts = api.cached.counts(generation, &[post]).await?.first().copied().unwrap_or(PostRow::default().into());
+        let counts =
+            api.cached.counts(generation, &[post]).await?.first().copied().unwrap_or(PostRow::default().into());
         let liked = Liked::read(&api.ports, viewer, std::iter::once((post, counts))).await?;
         let whole = WholePost {
             item: PostItem::new(preview, author, counts, liked.has(post)),

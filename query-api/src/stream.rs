@@ -51,13 +51,7 @@ pub(crate) struct Streams {
 
 impl Streams {
     /// Over these stores, at most `limit` at a time, until `shutdown`.
-    pub(crate) fn new(
-        ports: &Ports,
-        feed: Feed,
-        cursors: Cursors,
-        limit: usize,
-        shutdown: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(ports: &Ports, feed: Feed, cursors: Cursors, limit: usize, shutdown: CancellationToken) -> Self {
         let live: Arc<dyn Live> = Arc::new(LossAware::new(ports.live.clone(), ports.checkpoints.progress()));
         let ports = Ports { live: live.clone(), ..ports.clone() };
         Self {

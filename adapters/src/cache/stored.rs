@@ -69,9 +69,8 @@ fn shown(preview: &str) -> Result<Value, StoreError> {
         version: i64,
     }
     // Without what serde quotes: previews hold what people wrote.
-    let unreadable = |error: serde_json::Error| {
-        StoreError::Damaged(format!("a preview is not readable ({:?})", error.classify()))
-    };
+    let unreadable =
+        |error: serde_json::Error| StoreError::Damaged(format!("a preview is not readable ({:?})", error.classify()));
     let Stored { title, text, truncated, visibility, created_at, edited_at, version } =
         serde_json::from_str(preview).map_err(unreadable)?;
     let (kind, visibility) = match visibility {

@@ -38,8 +38,8 @@ use mongodb::{Collection, Database, IndexModel};
 use tokio::sync::watch;
 
 use super::{
-    Build, Checkpoints, Dropped, Epoch, Epochs, Generation, LaneOrder, Orders, Outcome, OwnerEpoch, ParkedLane, Partition, Progress,
-    RequestId, Taken, WorkerState,
+    Build, Checkpoints, Dropped, Epoch, Epochs, Generation, LaneOrder, Orders, Outcome, OwnerEpoch, ParkedLane,
+    Partition, Progress, RequestId, Taken, WorkerState,
 };
 use crate::StoreError;
 use crate::mongodb::{Schema, failed};

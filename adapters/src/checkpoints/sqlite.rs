@@ -9,8 +9,8 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::{
-    Build, Checkpoints, Dropped, Epoch, Epochs, Generation, LaneOrder, Orders, Outcome, OwnerEpoch, ParkedLane, Partition, Progress,
-    RequestId, Taken, WorkerState,
+    Build, Checkpoints, Dropped, Epoch, Epochs, Generation, LaneOrder, Orders, Outcome, OwnerEpoch, ParkedLane,
+    Partition, Progress, RequestId, Taken, WorkerState,
 };
 use crate::StoreError;
 use crate::sqlite::Database;

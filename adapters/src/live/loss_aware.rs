@@ -102,7 +102,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_given_up_is_delivered_as_lost_to_everybody() {
-        let (sender, progress) = watch::channel(Progress { epochs: Epochs { cache: 0, live: 7 }, ..Progress::default() });
+        let (sender, progress) =
+            watch::channel(Progress { epochs: Epochs { cache: 0, live: 7 }, ..Progress::default() });
         let live = LossAware::new(Arc::new(BroadcastLive::new(8)), progress);
         let channel = |number| Channel::Post(PostId::from_parts(Timestamp::from_millis(1), [number; 10]));
         let mut first = live.subscribe(channel(1)).await.unwrap();

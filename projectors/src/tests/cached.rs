@@ -1,9 +1,7 @@
 //! K2: what `engagement` tells the cache, also when events are delivered again, and what it does when it cannot.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use adapters::StoreError;
 use adapters::cache::{Cache, Comments, Key, Limits, ListKey, Lookup, MemoryCache, Shown, Space, load_previews};
 use adapters::checkpoints::{Checkpoints as _, Epoch, Epochs, Generation, SqliteCheckpoints};
 use adapters::content::{Commit, Content as _, Rendered, SqliteContent};
@@ -11,35 +9,18 @@ use adapters::decorated::{Around, Decorated};
 use adapters::live::BroadcastLive;
 use adapters::sqlite::{Database, Durability, READ_MODELS};
 use adapters::views::{Counts, SqliteViews, Views as _};
-use async_trait::async_trait;
 use domain::post::{self, Visibility};
 use domain::sealed::Sealed;
 use domain::text::{CommentText, Markdown};
 use domain::{CommentId, Event, LogId, PostId, StreamId, Timestamp, UserId, comment, reaction};
 
-use super::fixture::{beside, envelope, id, post_position};
+use super::fixture::{Cable, beside, envelope, id, post_position};
 use crate::projection::{Projection as _, Recorded};
 use crate::{Engagement, EngagementPorts};
 
 const ONE: Generation = Generation::FIRST;
 const POST: u8 = 1;
 const ADA: u8 = 1;
-
-/// A cache that can be cut off.
-#[derive(Default)]
-struct Cable {
-    is_cut: AtomicBool,
-}
-
-#[async_trait]
-impl Around for Cable {
-    async fn before(&self, call: &'static str) -> Result<(), StoreError> {
-        match self.is_cut.load(Ordering::Relaxed) {
-            true => Err(StoreError::Unavailable(format!("{call}: cut off"))),
-            false => Ok(()),
-        }
-    }
-}
 
 struct World {
     content: Arc<SqliteContent>,
@@ -137,8 +118,12 @@ impl World {
 
     async fn text(&self) -> Option<(i64, String)> {
         let found = self.cache.values(self.space().await, &[Key::Preview(id(POST))]).await.unwrap().remove(0)?;
-        let shown = Shown::of(&found).map_or(String::new(), |shown| String::from_utf8_lossy(shown.members()).into_owned());
-        Some((found.version, shown.split(r#""text":""#).nth(1).unwrap_or_default().split('"').next().unwrap().to_owned()))
+        let shown =
+            Shown::of(&found).map_or(String::new(), |shown| String::from_utf8_lossy(shown.members()).into_owned());
+        Some((
+            found.version,
+            shown.split(r#""text":""#).nth(1).unwrap_or_default().split('"').next().unwrap().to_owned(),
+        ))
     }
 
     async fn comments(&self) -> Option<(i64, Vec<CommentId>)> {
@@ -177,8 +162,7 @@ fn of_post(offset: i64, sequence: u64) -> (i64, StreamId, u64, Event) {
 
 fn commented(offset: i64, number: u8) -> (i64, StreamId, u64, Event) {
     let (comment, text): (CommentId, _) = (id(number), CommentText::parse("words").unwrap());
-    let added =
-        comment::Added { comment, post: id(POST), author: id(ADA), parent: None, text: Sealed::Open(text) };
+    let added = comment::Added { comment, post: id(POST), author: id(ADA), parent: None, text: Sealed::Open(text) };
     (offset, StreamId::Comment(comment), 1, comment::Event::Added(added).into())
 }
 
@@ -264,11 +248,11 @@ async fn a_cache_that_cannot_be_told_is_given_up() {
     world.apply(&[liked(1, 1)]).await;
     world.fill_counts().await;
     let before = world.space().await;
-    world.cable.is_cut.store(true, Ordering::Relaxed);
+    world.cable.cut(true);
     world.apply(&[liked(2, 2)]).await;
     assert_eq!(world.checkpoints.epochs().await.unwrap(), Epochs { cache: 1, live: 0 });
     assert_eq!(world.views.post_row(ONE, id(POST)).await.unwrap().likes, 2, "counts do not wait for it");
-    world.cable.is_cut.store(false, Ordering::Relaxed);
+    world.cable.cut(false);
     assert_eq!(world.counts().await, None, "nobody reads what it holds");
     assert!(world.cache.values(before, &[Key::Counts(ONE, id(POST))]).await.unwrap()[0].is_some());
     world.fill_counts().await;

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use adapters::StoreError;
 use adapters::checkpoints::SqliteCheckpoints;
 use adapters::content::SqliteContent;
+use adapters::decorated::Around;
 use adapters::sqlite::{Database, Durability, TRUTH};
+use async_trait::async_trait;
 use domain::{CorrelationId, Envelope, Event, EventId, LogId, Position, StreamId, Timestamp, Topic, UserId};
 
 /// Ids that tests make of small numbers.
@@ -41,6 +45,26 @@ pub(super) fn envelope(stream: StreamId, sequence: u64, actor: UserId, event: Ev
         correlation: id(0),
         causation: None,
         event,
+    }
+}
+
+/// The way to a server, which can be cut off.
+#[derive(Default)]
+pub(super) struct Cable(AtomicBool);
+
+impl Cable {
+    pub(super) fn cut(&self, is_cut: bool) {
+        self.0.store(is_cut, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Around for Cable {
+    async fn before(&self, call: &'static str) -> Result<(), StoreError> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Err(StoreError::Unavailable(format!("{call}: cut off"))),
+            false => Ok(()),
+        }
     }
 }
 

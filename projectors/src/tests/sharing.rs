@@ -157,10 +157,7 @@ async fn p4_what_an_older_version_cannot_read_waits_and_is_drained_by_the_newer(
 async fn process(directory: &Path) -> (World, Runtime) {
     let world = World::beside(directory, PARTITIONS).await;
     let views = world.views();
-    let projections: Vec<Arc<dyn Projection>> = vec![
-        Arc::new(world.engagement()),
-        Arc::new(Profiles::new(views)),
-    ];
+    let projections: Vec<Arc<dyn Projection>> = vec![Arc::new(world.engagement()), Arc::new(Profiles::new(views))];
     let log = Arc::clone(&world.event_log) as Arc<dyn EventLog>;
     let runtime = world.run(log, projections, Duration::from_millis(20)).await;
     (world, runtime)

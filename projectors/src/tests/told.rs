@@ -1,9 +1,7 @@
 //! Whom projections tell of what, and what they owe when nobody can be told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use adapters::StoreError;
 use adapters::cache::NoCache;
 use adapters::checkpoints::{Checkpoints as _, Epochs, Generation, SqliteCheckpoints};
 use adapters::content::SqliteContent;
@@ -12,30 +10,13 @@ use adapters::live::{BroadcastLive, Channel, Delivery, Live, Message, News, Subs
 use adapters::sqlite::{Database, Durability, READ_MODELS};
 use adapters::timelines::SqliteTimelines;
 use adapters::views::{SqliteViews, Views as _};
-use async_trait::async_trait;
 use domain::relation::{self, Pair};
 use domain::{Event, LogId, Position, PostId, StreamId, UserId, reaction};
 
-use super::fixture::{beside, envelope, id, post_position};
+use super::fixture::{Cable, beside, envelope, id, post_position};
 use crate::projection::{Projection as _, Recorded};
 use crate::timelines::Limits;
 use crate::{Engagement, EngagementPorts, Timelines};
-
-/// A server of live messages that can be cut off.
-#[derive(Default)]
-struct Cable {
-    is_cut: AtomicBool,
-}
-
-#[async_trait]
-impl Around for Cable {
-    async fn before(&self, call: &'static str) -> Result<(), StoreError> {
-        match self.is_cut.load(Ordering::Relaxed) {
-            true => Err(StoreError::Unavailable(format!("{call}: cut off"))),
-            false => Ok(()),
-        }
-    }
-}
 
 struct World {
     views: Arc<SqliteViews>,
@@ -139,7 +120,7 @@ async fn whoever_cannot_tell_goes_on_and_raises_the_epoch() {
     engagement.apply(owner, &[liked(1, one, id(1))]).await.expect("applies");
     assert_eq!(world.epochs(), Epochs::default());
 
-    world.cable.is_cut.store(true, Ordering::Relaxed);
+    world.cable.cut(true);
     engagement.apply(owner, &[liked(2, one, id(2)), liked(3, two, id(2))]).await.expect("applies");
     assert_eq!(world.epochs(), Epochs { cache: 0, live: 1 }, "once for a batch");
     assert_eq!(world.views.post_row(Generation::FIRST, one).await.unwrap().likes, 2);
@@ -147,7 +128,7 @@ async fn whoever_cannot_tell_goes_on_and_raises_the_epoch() {
     timelines.apply(owner, &[related(1, relation::Event::Followed(pair))]).await.expect("applies");
     assert_eq!(world.epochs(), Epochs { cache: 0, live: 2 });
 
-    world.cable.is_cut.store(false, Ordering::Relaxed);
+    world.cable.cut(false);
     let mut listener = world.live.subscribe(Channel::Post(one)).await.unwrap();
     engagement.apply(owner, &[liked(4, one, id(3))]).await.expect("applies");
     let told = Message { position: 4, news: News::NewLike { likes: 3 } };

@@ -130,9 +130,8 @@ impl Shelf for Values {
         let previews = async {
             if posts.is_empty() { Ok(Vec::new()) } else { load_previews(self.content.as_ref(), &posts).await }
         };
-        let counts = async {
-            if counted.is_empty() { Ok(Vec::new()) } else { self.views.counts(generation, &counted).await }
-        };
+        let counts =
+            async { if counted.is_empty() { Ok(Vec::new()) } else { self.views.counts(generation, &counted).await } };
         let (previews, counts) = futures::try_join!(previews, counts)?;
         let (mut previews, mut counts) = (previews.into_iter(), counts.into_iter().map(Value::from));
         let value = |key: &Key| match key {

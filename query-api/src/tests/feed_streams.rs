@@ -551,7 +551,8 @@ async fn streams_end_with_the_token_the_server_and_the_stores() {
 async fn a_feeds_stream_is_one_of_the_open_streams_and_small() {
     let world = World::new().await;
     let (ada, ..) = ada_follows_bob_and_eve(&world).await;
-    let streams = Arc::new(Streams::new(&world.ports, world.feed(), world.cursors.clone(), 1, CancellationToken::new()));
+    let streams =
+        Arc::new(Streams::new(&world.ports, world.feed(), world.cursors.clone(), 1, CancellationToken::new()));
     let permit = streams.enter().unwrap();
     let stream = streams.open_feed(permit, ada, None, None).await.unwrap();
     assert!(size_of_val(&stream) < 2 * 1024, "{} bytes", size_of_val(&stream));

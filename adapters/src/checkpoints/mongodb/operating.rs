@@ -12,8 +12,8 @@ use super::partitions::{Place, by_partition, of_build};
 use super::{COUNTERS, DECISIONS, REQUESTS, Store, WORKERS};
 use crate::StoreError;
 use crate::checkpoints::{
-    Activity, Build, Epoch, Epochs, Generation, LaneOrder, LaneRequest, Outcome, OwnerEpoch, Partition, RequestId, WorkerError,
-    WorkerState,
+    Activity, Build, Epoch, Epochs, Generation, LaneOrder, LaneRequest, Outcome, OwnerEpoch, Partition, RequestId,
+    WorkerError, WorkerState,
 };
 use crate::mongodb::{failed, is_duplicate, read};
 

@@ -277,7 +277,13 @@ impl Rows {
             .query_map([], |row| Ok((row.get(0)?, Generation(row.get(1)?), row.get::<_, Unsigned>(2)?.0)))?
             .collect::<Result<_, _>>()?;
         let (positions, parked) = (positions.collect::<Result<_, _>>()?, parked.collect::<Result<_, _>>()?);
-        Ok(Self { positions, parked, drains, requests: operating::requests(connection)?, epochs: operating::epochs(connection)? })
+        Ok(Self {
+            positions,
+            parked,
+            drains,
+            requests: operating::requests(connection)?,
+            epochs: operating::epochs(connection)?,
+        })
     }
 }
 

@@ -6,11 +6,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::rows::{Unparked, check_owner, topic_at, unpark};
 use crate::StoreError;
-use crate::sqlite::values::Unsigned;
 use crate::checkpoints::{
-    Activity, Build, Dropped, Epoch, Epochs, LaneOrder, LaneRequest, Outcome, OwnerEpoch, Partition, RequestId, WorkerError,
-    WorkerState,
+    Activity, Build, Dropped, Epoch, Epochs, LaneOrder, LaneRequest, Outcome, OwnerEpoch, Partition, RequestId,
+    WorkerError, WorkerState,
 };
+use crate::sqlite::values::Unsigned;
 
 /// How long what came of a request is kept, in milliseconds.
 const OUTCOME_LIFE_MILLIS: i64 = 60 * 60 * 1000;

@@ -17,7 +17,9 @@ struct Files {
 
 impl Files {
     fn open(folder: &Path) -> Self {
-        let read_models = Database::open_as(&folder.join("read_models.db"), &READ_MODELS, Durability::Process, Sharing::Shared).unwrap();
+        let read_models =
+            Database::open_as(&folder.join("read_models.db"), &READ_MODELS, Durability::Process, Sharing::Shared)
+                .unwrap();
         let truth = Database::open_as(&folder.join("truth.db"), &TRUTH, Durability::Power, Sharing::Shared).unwrap();
         Self { read_models, truth }
     }

@@ -200,9 +200,7 @@ pub(crate) async fn previews_are_answered_as_asked(open: impl AsyncFn() -> Store
         let text = Some(rendered(&number.to_string()));
         committed(&stores, &Commit { rendered: text, ..commit(StreamId::Post(post(number)), 0, vec![]) }).await;
     }
-    let preview = |number: u16| {
-        Some(StoredPreview { sequence: 0, preview: rendered(&number.to_string()).preview })
-    };
+    let preview = |number: u16| Some(StoredPreview { sequence: 0, preview: rendered(&number.to_string()).preview });
     let previews = stores.content.previews(&[post(3), post(9), post(1), post(2), post(1)]).await.unwrap();
     assert_eq!(previews, [preview(3), None, preview(1), preview(2), preview(1)]);
 }

@@ -6,7 +6,9 @@ use rusqlite::{Connection, OptionalExtension};
 use super::key::{StoredStream, StreamKey};
 use super::outbox;
 use crate::StoreError;
-use crate::content::{Answer, Commit, Committed, Document, PublicState, Published, RecentCommand, Rendered, StoredPreview};
+use crate::content::{
+    Answer, Commit, Committed, Document, PublicState, Published, RecentCommand, Rendered, StoredPreview,
+};
 use crate::event_log::Appender;
 use crate::sqlite::values::{Unsigned, is_of_one_row};
 
@@ -142,19 +144,17 @@ pub(super) fn states(connection: &Connection, streams: &[StreamId]) -> Result<Ve
 }
 
 /// The previews of many posts, in the order asked for.
-pub(super) fn previews(
-    connection: &Connection,
-    posts: &[PostId],
-) -> Result<Vec<Option<StoredPreview>>, StoreError> {
+pub(super) fn previews(connection: &Connection, posts: &[PostId]) -> Result<Vec<Option<StoredPreview>>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT sequence, (SELECT preview FROM previews WHERE post = ?2) FROM documents WHERE stream = ?1",
     )?;
-    let preview = |post: &PostId| {
-        let keys = (StreamKey::of(StreamId::Post(*post)), post.as_bytes());
-        readable(statement.query_row(keys, |row| {
-            Ok(StoredPreview { sequence: row.get::<_, Unsigned>(0)?.0, preview: row.get(1)? })
-        }))
-    };
+    let preview =
+        |post: &PostId| {
+            let keys = (StreamKey::of(StreamId::Post(*post)), post.as_bytes());
+            readable(statement.query_row(keys, |row| {
+                Ok(StoredPreview { sequence: row.get::<_, Unsigned>(0)?.0, preview: row.get(1)? })
+            }))
+        };
     posts.iter().map(preview).collect()
 }
 

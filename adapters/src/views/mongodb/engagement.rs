@@ -12,8 +12,8 @@
 //!   the counts as read do not was written after the counts moved, and then the compare-and-set fails.
 //! - *A call that comes late*, after its sender took it for lost and tried again, is another zombie.
 
-use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use domain::stream::BEFORE_FIRST;
@@ -301,11 +301,7 @@ async fn write_listed(store: &Store, generation: Generation, updates: &[Engageme
 }
 
 /// The counts of many posts, in one query.
-pub(super) async fn counts(
-    store: &Store,
-    generation: Generation,
-    posts: &[PostId],
-) -> Result<Vec<Counts>, StoreError> {
+pub(super) async fn counts(store: &Store, generation: Generation, posts: &[PostId]) -> Result<Vec<Counts>, StoreError> {
     if posts.is_empty() {
         return Ok(Vec::new());
     }

@@ -171,9 +171,9 @@ pub(super) fn counts(
     for post in posts {
         statement.raw_bind_parameter(2, post.as_bytes())?;
         let mut found = statement.raw_query();
-        let read = found.next()?.map(|row| {
-            Ok(Counts { likes: unsigned(row, 0)?, comments: unsigned(row, 1)?, position: row.get(2)? })
-        });
+        let read = found
+            .next()?
+            .map(|row| Ok(Counts { likes: unsigned(row, 0)?, comments: unsigned(row, 1)?, position: row.get(2)? }));
         answer.push(match read.transpose() {
             Ok(read) => read.unwrap_or(PostRow::default().into()),
             // Numbers that cannot be read must not take the page along (R1).
@@ -194,9 +194,8 @@ pub(super) fn liked(
     user: UserId,
     posts: &[PostId],
 ) -> Result<Vec<bool>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT 1 FROM reactions WHERE generation = ?1 AND post = ?2 AND user = ?3 AND liked = 1",
-    )?;
+    let mut statement = connection
+        .prepare_cached("SELECT 1 FROM reactions WHERE generation = ?1 AND post = ?2 AND user = ?3 AND liked = 1")?;
     statement.raw_bind_parameter(1, generation)?;
     statement.raw_bind_parameter(3, user.as_bytes())?;
     let mut answer = Vec::with_capacity(posts.len());
