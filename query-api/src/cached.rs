@@ -57,12 +57,14 @@ trait Shelf: Send + Sync + 'static {
     fn lease(&self) -> Duration;
 }
 
+/// What is being loaded here. Whoever has a receiver is told that it has landed, by the end of its sender.
+type Flights<K> = HashMap<(Space, K), watch::Receiver<()>>;
+
 /// Reads one kind of values.
 struct Reader<S: Shelf> {
     shelf: S,
     loads: Semaphore,
-    /// What is being loaded here. Whoever has a receiver is told that it has landed, by the end of its sender.
-    flights: Mutex<HashMap<(Space, S::Key), watch::Receiver<()>>>,
+    flights: Mutex<Flights<S::Key>>,
 }
 
 impl<S: Shelf> Reader<S> {
