@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use adapters::StoreError;
 use adapters::cache::{Cache, Item, Key, ListKey, Lookup, Space, Value, load_previews};
@@ -16,6 +17,11 @@ use adapters::checkpoints::{Checkpoints, Epoch, Generation};
 use adapters::content::Content;
 use adapters::views::Counts;
 use domain::{LogId, PostId};
+
+/// How often a post is loaded that is older than its event, and how long is waited in between: longer, in all, than any
+/// reader of a file may be behind.
+const LOADS: usize = 6;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Who keeps it.
 pub(crate) struct CacheKeeper {
@@ -29,8 +35,8 @@ pub(crate) struct CacheKeeper {
 /// What a batch has changed of what may be cached.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    /// Posts that were published, edited or deleted.
-    pub(crate) posts: Vec<PostId>,
+    /// Posts that were published, edited or deleted, and the sequence of the newest such event.
+    pub(crate) posts: Vec<(PostId, u64)>,
     /// Counts as they are in the views now.
     pub(crate) counts: Vec<(PostId, Counts)>,
     /// Comments that were added, in order of their positions, of posts that are not in `dropped`.
@@ -82,15 +88,16 @@ impl CacheKeeper {
 
     /// New posts are in the cache before anybody asks for them. They get there as everything does, under a lease: whoever
     /// sleeps between reading and telling fills nothing.
-    async fn tell_posts(&self, space: Space, posts: Vec<PostId>) -> Result<(), Trouble> {
+    async fn tell_posts(&self, space: Space, posts: Vec<(PostId, u64)>) -> Result<(), Trouble> {
         if posts.is_empty() {
             return Ok(());
         }
-        let keys: Vec<Key> = posts.iter().copied().map(Key::Preview).collect();
+        let keys: Vec<Key> = posts.iter().map(|(post, _)| Key::Preview(*post)).collect();
         let looked_up = self.cache.look_up(space, &keys).await.map_err(Trouble::Cache)?;
-        let values = load_previews(self.content.as_ref(), &posts).await.map_err(Trouble::Master)?;
+        let values = self.load(&posts).await.map_err(Trouble::Master)?;
         let (mut fills, mut updates) = (Vec::new(), Vec::new());
         for ((key, looked_up), value) in keys.into_iter().zip(looked_up).zip(values) {
+            let Some(value) = value else { continue };
             match looked_up {
                 Lookup::Granted(token) => fills.push((key, token, value)),
                 Lookup::Found(_) | Lookup::Taken => updates.push((key, value)),
@@ -103,6 +110,30 @@ impl CacheKeeper {
             self.cache.update(space, updates).await.map_err(Trouble::Cache)?;
         }
         Ok(())
+    }
+
+    /// What the master has of posts, as of these sequences at least; nothing for those that are damaged there.
+    ///
+    /// Where another process writes the same file, a reader may see it as it was a moment before, and lack what the log
+    /// says already. That must not be told as the newest.
+    async fn load(&self, posts: &[(PostId, u64)]) -> Result<Vec<Option<Value>>, StoreError> {
+        let mut values = vec![None; posts.len()];
+        for attempt in 0..LOADS {
+            let behind: Vec<usize> = (0..posts.len()).filter(|place| values[*place].is_none()).collect();
+            if behind.is_empty() {
+                break;
+            }
+            if attempt > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let ids: Vec<PostId> = behind.iter().map(|place| posts[*place].0).collect();
+            let loaded = load_previews(self.content.as_ref(), &ids).await?;
+            for (place, value) in behind.into_iter().zip(loaded) {
+                let is_new_enough = u64::try_from(value.version).is_ok_and(|version| version >= posts[place].1);
+                values[place] = is_new_enough.then_some(value);
+            }
+        }
+        Ok(values)
     }
 }
 

@@ -351,10 +351,10 @@ impl LaneState {
     /// between the rows and the cache, and what is told twice changes nothing.
     fn note_cached(&self, events: &[&Recorded], changes: &mut Changes) {
         changes.counts.push((self.post, self.row.into()));
-        let (mut added, mut is_changed, mut is_dropped) = (Vec::new(), false, false);
+        let (mut added, mut changed, mut is_dropped) = (Vec::new(), None, false);
         for event in events {
             match &event.envelope.event {
-                Event::Post(_) => is_changed = true,
+                Event::Post(_) => changed = changed.max(Some(event.envelope.sequence)),
                 Event::Comment(comment::Event::Added(comment::Added { comment, .. })) => {
                     // As it is now. One that is gone by now drops the list when that is told.
                     added.extend(self.comments.get(comment).and_then(Item::of));
@@ -363,9 +363,7 @@ impl LaneState {
                 Event::Reaction(_) | Event::User(_) | Event::Relation(_) => {}
             }
         }
-        if is_changed {
-            changes.posts.push(self.post);
-        }
+        changes.posts.extend(changed.map(|sequence| (self.post, sequence)));
         if is_dropped {
             changes.dropped.push(self.post);
         } else if !added.is_empty() {

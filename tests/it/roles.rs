@@ -7,9 +7,9 @@ use http::Method;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
-/// A directory whose processes publish live messages at `live`.
-fn prepare(live: &str) -> Server {
-    let settings = format!("partitions = 16\n[stores]\nlive = \"{live}\"\n");
+/// A directory whose processes share a cache and publish live messages at `redis`.
+fn prepare(redis: &str) -> Server {
+    let settings = format!("partitions = 16\n[stores]\ncache = \"{redis}\"\nlive = \"{redis}\"\n");
     Server::prepare(Setup { stores: Stores::Embedded, settings, ..Setup::default() })
 }
 
@@ -53,7 +53,7 @@ impl Process {
 async fn what_goes_with_its_process_is_not_for_several() {
     let server = prepare("memory:");
     let refused = server.run(&["serve", "--role", "query-api,relay"]).await.expect(2);
-    for named in ["query-api, relay", "stores.live", "memory:"] {
+    for named in ["query-api, relay", "stores.cache", "memory:"] {
         assert!(refused.text.contains(named), "{named}: {}", refused.text);
     }
     let refused = server.run(&["serve", "--role", "projectors", "--projections", "timelines"]).await.expect(2);

@@ -103,14 +103,13 @@ pub async fn load_previews(content: &dyn Content, posts: &[PostId]) -> Result<Ve
 fn value(post: PostId, stored: Option<StoredPreview>) -> Value {
     let nothing = |version| Value { version, bytes: bytes::Bytes::new() };
     let Some(StoredPreview { sequence, preview }) = stored else { return nothing(0) };
-    match preview {
-        // The sequence of a deletion keeps what was before it from coming back (K1).
-        None => nothing(i64::try_from(sequence).unwrap_or(i64::MAX)),
-        Some(preview) => shown(&preview).unwrap_or_else(|error| {
-            tracing::error!(%post, %error, "a damaged preview is passed over");
-            nothing(0)
-        }),
-    }
+    // The sequence of a deletion keeps what was before it from coming back (K1).
+    let nothing = || nothing(i64::try_from(sequence).unwrap_or(i64::MAX));
+    let Some(preview) = preview else { return nothing() };
+    shown(&preview).unwrap_or_else(|error| {
+        tracing::error!(%post, %error, "a damaged preview is passed over");
+        nothing()
+    })
 }
 
 impl From<Counts> for Value {

@@ -2,7 +2,7 @@
 //!
 //! A publisher that cannot reach the server goes on, having raised [`Epoch::Live`](crate::checkpoints::Epoch) before its
 //! checkpoint. Here the new number is delivered as [`Delivery::Lost`] to every subscription, and whoever listens reads what
-//! it has missed. So streams go on, more slowly, while no message gets through at all.
+//! it has missed (L1). So streams go on, more slowly, while no message gets through at all.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -50,6 +50,9 @@ fn describe() {
         Unit::Count,
         "Streams whose newest events the log has not acknowledged; at most a thousand are counted"
     );
+    describe_counter!("hybrid_live_cache_lookups_total", Unit::Count, "Keys looked for in the cache");
+    describe_counter!("hybrid_live_cache_fills_total", Unit::Count, "Fills of the cache, those that came too late too");
+    describe_counter!("hybrid_live_cache_loaded_total", Unit::Count, "Keys loaded from where they come from");
     describe_gauge!("hybrid_live_log_head", Unit::Count, "Offset of the newest event of a partition of the log");
     describe_gauge!("hybrid_live_streams_open", Unit::Count, "Event streams open at present");
     describe_counter!(

@@ -261,7 +261,7 @@ impl Store {
                 .map_err(failed)?;
             match raised {
                 Some(raised) => break read::<Stored>(&raised)?,
-                None => self.begin(place).await?,
+                None => self.begin(place, OwnerEpoch::before_the_first()).await?,
             }
         };
         let stored = self.with_drops_remembered(place, stored).await?;
@@ -269,12 +269,12 @@ impl Store {
         Ok(stored)
     }
 
-    /// Makes the document of a partition that nobody has taken, unless somebody else does at this moment.
-    async fn begin(&self, place: &Place) -> Result<(), StoreError> {
+    /// Makes the document of a partition that nobody has taken, whose next owner has the epoch after this one, unless somebody else does at this moment.
+    pub(super) async fn begin(&self, place: &Place, epoch: OwnerEpoch) -> Result<(), StoreError> {
         let mut first = place.fields();
         first.insert("born", format!("{:016x}", rand::random::<u64>()));
         first.insert("drains", 0_i64);
-        first.insert("epoch", int(OwnerEpoch::before_the_first().0));
+        first.insert("epoch", int(epoch.0));
         first.insert("starts", 0_i64);
         first.insert("version", 0_i64);
         let make = doc! { "$setOnInsert": first };

@@ -379,6 +379,8 @@ async fn operations_happen_whole_whoever_ends_or_sleeps_at_any_step() {
             processes.push(Process { wire, checkpoints, running: None });
         }
         let (build, model) = (build(generation), Model::new(PARTITION));
+        // The model counts epochs from 0.
+        observer.store.begin(&Place::of(build, PARTITION), model.epoch()).await.unwrap();
         let mut world = World { processes, observer: &observer, build, model, changes: 0, late: Vec::new() };
         world.begin(0, Operation::Take, OwnerEpoch(0)).await;
         for next in schedule {
