@@ -269,7 +269,8 @@ impl Store {
         Ok(stored)
     }
 
-    /// Makes the document of a partition that nobody has taken, whose next owner has the epoch after this one, unless somebody else does at this moment.
+    /// Makes the document of a partition that nobody has taken, unless somebody else does at this moment. Its first owner
+    /// has the epoch after this one.
     pub(super) async fn begin(&self, place: &Place, epoch: OwnerEpoch) -> Result<(), StoreError> {
         let mut first = place.fields();
         first.insert("born", format!("{:016x}", rand::random::<u64>()));

@@ -378,9 +378,11 @@ async fn operations_happen_whole_whoever_ends_or_sleeps_at_any_step() {
             wire.run_backwards(generation.0 % 2 == 0);
             processes.push(Process { wire, checkpoints, running: None });
         }
-        let (build, model) = (build(generation), Model::new(PARTITION));
-        // The model counts epochs from 0.
-        observer.store.begin(&Place::of(build, PARTITION), model.epoch()).await.unwrap();
+        let build = build(generation);
+        // The model counts epochs from 0, which nobody ever has.
+        observer.store.begin(&Place::of(build, PARTITION), OwnerEpoch(0)).await.unwrap();
+        let (model, first) = Model::new(PARTITION).after(&Operation::Take, OwnerEpoch(0));
+        assert_eq!(first, Answer::Taken(observer.take(build, PARTITION).await.unwrap()));
         let mut world = World { processes, observer: &observer, build, model, changes: 0, late: Vec::new() };
         world.begin(0, Operation::Take, OwnerEpoch(0)).await;
         for next in schedule {
