@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// For so long a migration has the tables for itself. Longer than any takes; as short as waiting for a dead one may be.
 const TURN_SECONDS: u32 = 120;
 const PAUSE: Duration = Duration::from_millis(200);
+/// Until a keyspace whose name is known is there.
+const ENTERS_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn migrate(url: &StoreUrl, options: &Options) -> Result<Migration, StoreError> {
     let connection = options.connect(url, Some(PATIENCE)).await?;
@@ -34,7 +36,7 @@ pub(super) async fn migrate(url: &StoreUrl, options: &Options) -> Result<Migrati
         query(session, &format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}"), ())
             .await?;
     }
-    session.use_keyspace(keyspace, false).await.map_err(failed)?;
+    enter(session, keyspace).await?;
     for statement in statements(SCHEMA_VERSION) {
         query(session, &statement, ()).await?;
     }
@@ -54,6 +56,18 @@ pub(super) async fn migrate(url: &StoreUrl, options: &Options) -> Result<Migrati
         return Ok(migration);
     }
     Err(StoreError::Unavailable("making the tables in Cassandra took too long; it can be begun again".to_owned()))
+}
+
+/// Uses a keyspace that another migration may just be making: its name is known a moment before it is there.
+async fn enter(session: &Session, keyspace: &str) -> Result<(), StoreError> {
+    let deadline = Instant::now() + ENTERS_WITHIN;
+    loop {
+        match session.use_keyspace(keyspace, false).await {
+            Ok(()) => return Ok(()),
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(failed(error)),
+        }
+    }
 }
 
 /// Refuses tables of another version.
