@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use harness::{Person, Server, Setup, Tokens, Watching, get_current, walk};
+use harness::{Person, Server, Setup, Tokens, Watching, eventually, get_current, walk};
 use serde_json::json;
 
 #[tokio::test]
@@ -165,13 +165,17 @@ async fn health_and_metrics_say_how_it_is() {
     ada.publish("count me", &mut tokens).await;
     let client = server.client();
     let _ = client.get_after("/v1/feed", &tokens.header()).await.expect(401);
-    let ready = client.get("/health/ready").await.expect(200);
-    let projections = ready.json()["projections"].clone();
-    let names: Vec<&str> =
-        projections.as_array().expect("projections").iter().filter_map(|one| one["name"].as_str()).collect();
-    for name in ["timelines", "engagement", "profiles"] {
-        assert!(names.contains(&name), "{}", ready.shown());
-    }
+    // The projections are looked at for the first time once the server runs.
+    eventually("the projections are named", || async {
+        let ready = client.get("/health/ready").await.expect(200);
+        let projections = ready.json()["projections"].clone();
+        let named = |name: &str| {
+            projections.as_array().expect("projections").iter().any(|one| one["name"].as_str() == Some(name))
+        };
+        let all = ["timelines", "engagement", "profiles"].into_iter().all(named);
+        if all { Ok(()) } else { Err(ready.shown()) }
+    })
+    .await;
     let metrics = client.get("/metrics").await.expect(200);
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
     for name in ["hybrid_live_http_requests_total", "hybrid_live_http_request_duration_seconds"] {
