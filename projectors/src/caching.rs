@@ -8,7 +8,6 @@
 //! loads after that, and so finds in the masters what the cache is told here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use adapters::StoreError;
@@ -17,6 +16,8 @@ use adapters::checkpoints::{Checkpoints, Epoch, Generation};
 use adapters::content::Content;
 use adapters::views::Counts;
 use domain::{LogId, PostId};
+
+use crate::giving_up::GivingUp;
 
 /// How often a post is loaded that is older than its event, and how long is waited in between: longer, in all, than any
 /// reader of a file may be behind.
@@ -28,8 +29,7 @@ pub(crate) struct CacheKeeper {
     cache: Arc<dyn Cache>,
     content: Arc<dyn Content>,
     checkpoints: Arc<dyn Checkpoints>,
-    /// Whether the last batch could not be told of: trouble is logged when it begins and when it ends.
-    in_trouble: AtomicBool,
+    giving_up: GivingUp,
 }
 
 /// What a batch has changed of what may be cached.
@@ -47,7 +47,8 @@ pub(crate) struct Changes {
 
 impl CacheKeeper {
     pub(crate) fn new(cache: Arc<dyn Cache>, content: Arc<dyn Content>, checkpoints: Arc<dyn Checkpoints>) -> Self {
-        Self { cache, content, checkpoints, in_trouble: AtomicBool::new(false) }
+        let giving_up = GivingUp::new(Arc::clone(&checkpoints), Epoch::Cache);
+        Self { cache, content, checkpoints, giving_up }
     }
 
     /// Tells the cache of a batch that is in the masters.
@@ -57,19 +58,9 @@ impl CacheKeeper {
     pub(crate) async fn tell(&self, log: LogId, generation: Generation, changes: Changes) -> Result<(), StoreError> {
         let space = Space { log, epoch: self.checkpoints.epochs().await?.cache };
         match self.try_tell(space, generation, changes).await {
-            Ok(()) => {
-                if self.in_trouble.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the cache is told of changes again");
-                }
-                Ok(())
-            }
+            Ok(()) => self.giving_up.settle(None).await,
             Err(Trouble::Master(error)) => Err(error),
-            Err(Trouble::Cache(error)) => {
-                if !self.in_trouble.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "the cache cannot be told of changes, and is given up");
-                }
-                self.checkpoints.raise(Epoch::Cache).await
-            }
+            Err(Trouble::Cache(error)) => self.giving_up.settle(Some(error)).await,
         }
     }
 

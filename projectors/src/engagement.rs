@@ -1,9 +1,9 @@
 //! What people do with a post: counts, comments, who reacted, what was said before; and telling open streams of it.
 //!
 //! All events about a post are in its lane, so its counts can be guarded by one position. Order of effects, also when
-//! events are delivered again: counts and rows, then the cache, then live messages. A repeat in the log changes nothing (C2) and is
-//! not published; an event that is *delivered* again is published again, since the process may have died in between,
-//! and streams drop what they have sent already.
+//! events are delivered again: counts and rows, then the cache, then live messages. A repeat in the log changes nothing
+//! (C2) and is not published; an event that is *delivered* again is published again, since the process may have died in
+//! between, and streams drop what they have sent already.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -9,6 +9,7 @@ pub mod runtime;
 pub mod timelines;
 
 mod caching;
+mod giving_up;
 mod telling;
 
 pub use engagement::{Engagement, EngagementPorts};

@@ -4,35 +4,35 @@
 //! and homes would stand still meanwhile: it goes on, and raises [`Epoch::Live`] before the checkpoint passes the batch.
 //! Streams see that and read the rows (L1).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use adapters::StoreError;
 use adapters::checkpoints::{Checkpoints, Epoch};
 use adapters::live::{Channel, Live, Message};
 
+use crate::giving_up::GivingUp;
+
 /// Who tells.
 pub(crate) struct Teller {
     live: Arc<dyn Live>,
-    checkpoints: Arc<dyn Checkpoints>,
-    /// Whether the last batch could not be told of: trouble is logged when it begins and when it ends.
-    in_trouble: AtomicBool,
+    giving_up: GivingUp,
 }
 
 /// What one batch has to tell. [`Self::settle`] comes after everything else.
 #[must_use]
 pub(crate) struct Telling<'a> {
     teller: &'a Teller,
-    lost: AtomicBool,
+    /// Why something could not be told, if it could not.
+    trouble: OnceLock<StoreError>,
 }
 
 impl Teller {
     pub(crate) fn new(live: Arc<dyn Live>, checkpoints: Arc<dyn Checkpoints>) -> Self {
-        Self { live, checkpoints, in_trouble: AtomicBool::new(false) }
+        Self { live, giving_up: GivingUp::new(checkpoints, Epoch::Live) }
     }
 
     pub(crate) fn begin(&self) -> Telling<'_> {
-        Telling { teller: self, lost: AtomicBool::new(false) }
+        Telling { teller: self, trouble: OnceLock::new() }
     }
 }
 
@@ -49,11 +49,9 @@ impl Telling<'_> {
 
     fn owe(&self, told: Result<(), StoreError>) -> Result<(), StoreError> {
         match told {
-            Err(StoreError::Unavailable(why)) => {
-                self.lost.store(true, Ordering::Relaxed);
-                if !self.teller.in_trouble.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%why, "streams cannot be told at once, and read the rows instead");
-                }
+            Err(error @ StoreError::Unavailable(_)) => {
+                // The first of them says as much as all.
+                let _ = self.trouble.set(error);
                 Ok(())
             }
             other => other,
@@ -62,13 +60,10 @@ impl Telling<'_> {
 
     /// Makes good what could not be told.
     pub(crate) async fn settle(self) -> Result<(), StoreError> {
-        if self.lost.into_inner() {
+        let trouble = self.trouble.into_inner();
+        if trouble.is_some() {
             metrics::counter!("hybrid_live_live_lost_batches_total").increment(1);
-            return self.teller.checkpoints.raise(Epoch::Live).await;
         }
-        if self.teller.in_trouble.swap(false, Ordering::Relaxed) {
-            tracing::info!("streams are told at once again");
-        }
-        Ok(())
+        self.teller.giving_up.settle(trouble).await
     }
 }

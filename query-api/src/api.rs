@@ -16,7 +16,6 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio_util::sync::CancellationToken;
 
 use crate::Ports;
-use crate::cached::Cached;
 use crate::feed::Feed;
 use crate::stream::Streams;
 
@@ -59,7 +58,6 @@ pub(crate) struct Api(Arc<Shared>);
 /// See [`Api`].
 pub(crate) struct Shared {
     pub(crate) ports: Ports,
-    pub(crate) cached: Cached,
     pub(crate) feed: Feed,
     pub(crate) streams: Arc<Streams>,
     pub(crate) cursors: Cursors,
@@ -82,11 +80,10 @@ impl FromRef<Api> for Arc<AccessTokens> {
 
 impl Api {
     pub(crate) fn new(ports: Ports, settings: Settings) -> Self {
-        let cached = Cached::of(&ports);
-        let feed = Feed::over(&ports, cached.clone());
+        let feed = Feed::new(&ports);
         let Settings { tokens, cursors, streams, shutdown } = settings;
         let streams = Arc::new(Streams::new(&ports, feed.clone(), cursors.clone(), streams, shutdown));
-        Self(Arc::new(Shared { ports, cached, feed, streams, cursors, tokens }))
+        Self(Arc::new(Shared { ports, feed, streams, cursors, tokens }))
     }
 
     /// Waits, bounded, until what is read contains what the client's consistency token names (W7), if it sent one.

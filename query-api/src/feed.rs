@@ -116,11 +116,7 @@ pub struct Feed {
 impl Feed {
     /// Over these stores.
     pub fn new(ports: &Ports) -> Self {
-        Self::over(ports, Cached::of(ports))
-    }
-
-    /// Over these stores, with others who read through `cached`.
-    pub(crate) fn over(ports: &Ports, cached: Cached) -> Self {
+        let cached = Cached::of(ports);
         let Ports { views, timelines, checkpoints, .. } = ports.clone();
         Self { cached, views, timelines, checkpoints }
     }

@@ -7,7 +7,7 @@ use adapters::http::auth::Viewer;
 use adapters::http::extract::{Id, Params};
 use adapters::http::openapi::{CONSISTENT, ConsistencyToken, OF_ANYBODY, PAGED, Refused, these};
 use adapters::http::problem::{Code, Problem};
-use adapters::views::{CommentRow, PostRow, ReactionRow};
+use adapters::views::{CommentRow, ReactionRow};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use domain::{CommentId, PostId, UserId};
@@ -77,8 +77,7 @@ pub(crate) async fn whole(
         }
         let people = People::read(api.ports.content.as_ref(), [found.author]).await?;
         let author = people.person(found.author).ok_or(Code::NotFound)?;
-        let counts =
-            api.cached.counts(generation, &[post]).await?.first().copied().unwrap_or(PostRow::default().into());
+        let counts = api.feed.cached().counts(generation, &[post]).await?.first().copied().unwrap_or_default();
         let liked = Liked::read(&api.ports, viewer, std::iter::once((post, counts))).await?;
         let whole = WholePost {
             item: PostItem::new(preview, author, counts, liked.has(post)),
@@ -121,7 +120,7 @@ pub(crate) async fn comments(
     visible(&api, viewer, post).await?;
     let generation = api.ports.checkpoints.serving(ENGAGEMENT).await?;
     let newest = match before {
-        None => Some(api.cached.comments(generation, post).await?),
+        None => Some(api.feed.cached().comments(generation, post).await?),
         Some(_) => None,
     };
     // The position before the rows: a comment that comes in between, the stream tells again.

@@ -170,7 +170,7 @@ async fn page(
         mark = mark.or(page.mark);
         listed.extend(page.entries.iter().map(|listed| listed.entry));
         let before = written.len();
-        written.add(&api.ports, &api.cached, viewer, &page.entries).await?;
+        written.add(&api.ports, api.feed.cached(), viewer, &page.entries).await?;
         let dropped = page.entries.len() - (written.len() - before);
         // A short page has done all the work that one request does, or was the last.
         if dropped == 0 || page.entries.len() < missing {

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use adapters::StoreError;
-use adapters::checkpoints::TIMELINES;
+use adapters::checkpoints::{TIMELINES, part_of};
 use adapters::http::cursor::Cursors;
 use adapters::live::{Live, LossAware};
 use bytes::Bytes;
@@ -104,23 +104,8 @@ impl Streams {
     }
 
     fn drains(&self) -> watch::Receiver<u64> {
-        let begin = || {
-            let mut progress = self.ports.checkpoints.progress();
-            let present = progress.borrow_and_update().drains(TIMELINES);
-            let (told, drains) = watch::channel(present);
-            let shutdown = self.shutdown.clone();
-            tokio::spawn(async move {
-                loop {
-                    tokio::select! {
-                        () = shutdown.cancelled() => return,
-                        changed = progress.changed() => if changed.is_err() { return },
-                    }
-                    let present = progress.borrow_and_update().drains(TIMELINES);
-                    told.send_if_modified(|known| std::mem::replace(known, present) != present);
-                }
-            });
-            drains
-        };
+        let begin =
+            || part_of(self.ports.checkpoints.progress(), Duration::ZERO, |progress| progress.drains(TIMELINES));
         self.drains.get_or_init(begin).clone()
     }
 }

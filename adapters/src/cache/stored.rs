@@ -30,14 +30,6 @@ impl Shown {
         (!value.bytes.is_empty()).then(|| Self { value: value.bytes.clone() })
     }
 
-    /// Of a [`Preview`](crate::content::Preview) as JSON.
-    ///
-    /// # Errors
-    /// It is none.
-    pub fn from_preview(preview: &str) -> Result<Self, StoreError> {
-        Ok(Self { value: shown(preview)?.bytes })
-    }
-
     /// Who may read it.
     pub fn visibility(&self) -> Visibility {
         // What is neither is for the fewest.
@@ -198,12 +190,11 @@ mod tests {
                 r#""created_at":"2026-01-01T00:00:00Z","edited_at":null,"version":3"#
             )
         );
-        assert_eq!(Shown::from_preview(preview).unwrap(), shown);
     }
 
     #[test]
     fn what_is_no_preview_says_nothing_of_its_text() {
-        let error = Shown::from_preview(r#"{"title":"secret"}"#).unwrap_err().to_string();
+        let error = shown(r#"{"title":"secret"}"#).unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
     }
 

@@ -5,6 +5,7 @@
 //! and never moves backwards.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::stream::BEFORE_FIRST;
@@ -204,6 +205,35 @@ impl Progress {
     pub fn is_parked(&self, projection: &str, partition: Partition, lane: &Lane) -> bool {
         self.parked.iter().any(|((name, at), lanes)| name == projection && *at == partition && lanes.contains(lane))
     }
+}
+
+/// A part of all progress, for many who wait for it to change: one task looks at all, for as long as anybody waits. After a
+/// change the next is told no sooner than `pause`.
+pub fn part_of<T: Clone + PartialEq + Send + Sync + 'static>(
+    mut progress: watch::Receiver<Progress>,
+    pause: Duration,
+    part: impl Fn(&Progress) -> T + Send + 'static,
+) -> watch::Receiver<T> {
+    let present = part(&progress.borrow_and_update());
+    let (told, part_of) = watch::channel(present);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = told.closed() => return,
+                changed = progress.changed() => if changed.is_err() { return },
+            }
+            let present = part(&progress.borrow_and_update());
+            let is_news = told.send_if_modified(|known| {
+                let is_news = *known != present;
+                *known = present;
+                is_news
+            });
+            if is_news && !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+        }
+    });
+    part_of
 }
 
 /// The projections' memory.

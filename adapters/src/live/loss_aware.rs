@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{Channel, Delivery, Live, Message, Subscription};
 use crate::StoreError;
-use crate::checkpoints::Progress;
+use crate::checkpoints::{Progress, part_of};
 
 /// How long it takes, after one loss was delivered, until the next is: every stream reads its store again each time.
 const EVERY: Duration = Duration::from_secs(2);
@@ -32,23 +32,7 @@ impl LossAware {
     }
 
     fn epoch(&self) -> watch::Receiver<u64> {
-        let begin = || {
-            let mut progress = self.progress.clone();
-            let (told, epoch) = watch::channel(progress.borrow_and_update().epochs.live);
-            tokio::spawn(async move {
-                loop {
-                    tokio::select! {
-                        () = told.closed() => return,
-                        changed = progress.changed() => if changed.is_err() { return },
-                    }
-                    let present = progress.borrow_and_update().epochs.live;
-                    if told.send_if_modified(|known| std::mem::replace(known, present) != present) {
-                        tokio::time::sleep(EVERY).await;
-                    }
-                }
-            });
-            epoch
-        };
+        let begin = || part_of(self.progress.clone(), EVERY, |progress| progress.epochs.live);
         self.epoch.get_or_init(begin).clone()
     }
 }

@@ -163,6 +163,13 @@ pub struct Counts {
     pub position: i64,
 }
 
+/// Of a post without a row.
+impl Default for Counts {
+    fn default() -> Self {
+        PostRow::default().into()
+    }
+}
+
 impl From<PostRow> for Counts {
     fn from(PostRow { likes, comments, position, .. }: PostRow) -> Self {
         Self { likes, comments, position }

@@ -8,7 +8,7 @@ use adapters::cache::{Cache, Comments, Key, ListKey, Lookup, Shown, Space, Token
 use adapters::checkpoints::{Checkpoints, Generation};
 use adapters::content::Content;
 use adapters::event_log::EventLog;
-use adapters::views::{CommentRow, Counts, PostRow, Views};
+use adapters::views::{CommentRow, Counts, Views};
 use async_trait::async_trait;
 use domain::PostId;
 
@@ -90,7 +90,7 @@ impl Cached {
 fn readable(value: &Value) -> Counts {
     Counts::try_from(value).unwrap_or_else(|error| {
         tracing::error!(%error, "damaged counts are shown as none");
-        PostRow::default().into()
+        Counts::default()
     })
 }
 

@@ -308,8 +308,8 @@ pub(super) async fn counts(store: &Store, generation: Generation, posts: &[PostI
     let keys = posts.iter().map(|post| post_key(generation, *post)).collect();
     // Numbers that cannot be read must not take the page along (R1): they are passed over, and shown as none.
     let found = store.page::<StoredPost>(POSTS, any_of(keys), doc! {}, posts.len()).await?;
-    let found: HashMap<PostId, PostRow> = found.iter().map(|post| (post.id(), post.row())).collect();
-    Ok(posts.iter().map(|post| found.get(post).copied().unwrap_or_default().into()).collect())
+    let found: HashMap<PostId, Counts> = found.iter().map(|post| (post.id(), post.row().into())).collect();
+    Ok(posts.iter().map(|post| found.get(post).copied().unwrap_or_default()).collect())
 }
 
 /// Which of many posts somebody likes, in one query.

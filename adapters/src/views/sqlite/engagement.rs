@@ -175,11 +175,11 @@ pub(super) fn counts(
             .next()?
             .map(|row| Ok(Counts { likes: unsigned(row, 0)?, comments: unsigned(row, 1)?, position: row.get(2)? }));
         answer.push(match read.transpose() {
-            Ok(read) => read.unwrap_or(PostRow::default().into()),
+            Ok(read) => read.unwrap_or_default(),
             // Numbers that cannot be read must not take the page along (R1).
             Err(error) if is_of_one_row(&error) => {
                 tracing::error!(%error, %post, "damaged counts are shown as none");
-                PostRow::default().into()
+                Counts::default()
             }
             Err(error) => return Err(error.into()),
         });
