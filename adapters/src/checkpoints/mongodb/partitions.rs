@@ -342,20 +342,22 @@ impl Store {
 
     pub(super) async fn settle(&self, place: &Place, epoch: OwnerEpoch, starts: u32) -> Result<(), StoreError> {
         let set = doc! { "starts": i64::from(starts) };
-        if starts == 0 {
-            // Taken back once: that it was this owner's is taken away with it.
-            let write = Write {
-                guard: doc! { "trial.by": int(epoch.0), "trial.starts": { "$gt": 0 } },
-                set: set.clone(),
-                unset: doc! { "trial.by": "" },
-                inc: doc! { "trial.starts": -1_i64 },
-                ..Write::default()
-            };
+        if starts > 0 {
+            return self.write_or_overtaken(place, epoch, Write { set, ..Write::default() }).await;
+        }
+        for _ in 0..TRIES {
+            let stored = self.owned(place, epoch).await?;
+            let mut write = Write { guard: stored.unchanged(), set: set.clone(), ..Write::default() };
+            if stored.trial.is_some_and(|trial| trial.by == Some(epoch.0)) {
+                // Taken back once: that it was this owner's is taken away with it.
+                write.unset = doc! { "trial.by": "" };
+                write.inc = doc! { "trial.starts": -1_i64 };
+            }
             if self.write(place, epoch, write).await?.is_some() {
                 return Ok(());
             }
         }
-        self.write_or_overtaken(place, epoch, Write { set, ..Write::default() }).await
+        Err(place.is_busy())
     }
 
     pub(super) async fn begin_trial(

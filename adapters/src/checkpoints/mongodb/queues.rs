@@ -1,5 +1,7 @@
 //! Events of parked lanes, and those that were dropped. See the module above for what counts when.
 
+use std::collections::BTreeMap;
+
 use domain::{Lane, Timestamp};
 use futures::TryStreamExt as _;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
@@ -114,7 +116,15 @@ impl Store {
             let parked = stored.lanes.get(&key_of(lane));
             let Some(parked) = parked.filter(|parked| parked.first <= up_to) else { return Ok(stored) };
             let up_to = up_to.min(parked.last);
-            let rest = self.rest(place, parked, up_to).await?;
+            let rest = if up_to < parked.last { self.rest(place, parked, up_to).await? } else { None };
+            if up_to < parked.last && rest.is_none() {
+                // Others have taken it out since the document was read; or else it is lost.
+                if self.owned(place, epoch).await?.version > stored.version {
+                    continue;
+                }
+                let lost = format!("the last event that waits in a lane of {} is not in its queue", place.id);
+                return Err(StoreError::Damaged(lost));
+            }
             let write = leaving(parked, up_to, rest, dropped_at);
             let Some(written) = self.write(place, epoch, write).await? else { continue };
             if dropped_at.is_some() {
@@ -130,15 +140,10 @@ impl Store {
 
     /// The first that waits above `up_to`, and how many do.
     async fn rest(&self, place: &Place, parked: &StoredLane, up_to: i64) -> Result<Option<(i64, u64)>, StoreError> {
-        if up_to >= parked.last {
-            return Ok(None);
-        }
         let mut waiting = entries_of(place, &parked.lane, parked.incarnation);
         waiting.insert("offset", doc! { "$gt": up_to, "$lte": parked.last });
         let first = self.queues().find_one(waiting.clone()).sort(doc! { "offset": 1 }).await.map_err(failed)?;
-        let Some(first) = first else {
-            return Err(StoreError::Damaged(format!("the last event of a lane of {} is not in its queue", place.id)));
-        };
+        let Some(first) = first else { return Ok(None) };
         let count = self.queues().count_documents(waiting).await.map_err(failed)?;
         Ok(Some((read::<Entry>(&first)?.offset, count)))
     }
@@ -192,6 +197,34 @@ impl Store {
 
     /// The first events of a build that were dropped.
     pub(super) async fn dropped(&self, build: Build, limit: usize) -> Result<Vec<Dropped>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let mut before = self.all_drops_remembered(build).await?;
+        for _ in 0..TRIES {
+            let dropped = self.remembered(build, limit).await?;
+            let after = self.all_drops_remembered(build).await?;
+            // Otherwise others may have been copying at that moment, and parts of a drop were there.
+            if after == before {
+                return Ok(dropped);
+            }
+            before = after;
+        }
+        Err(StoreError::Unavailable(format!("lanes of {} leave their queues all the time", build.projection)))
+    }
+
+    /// Copies what was dropped up to now; answers how often events have left queues, by partition.
+    async fn all_drops_remembered(&self, build: Build) -> Result<BTreeMap<String, (String, u64)>, StoreError> {
+        let mut drains = BTreeMap::new();
+        for stored in self.partitions_of(build).await? {
+            let place = Place::of(build, stored.place()?);
+            let Stored { id, born, drains: left, .. } = self.with_drops_remembered(&place, stored).await?;
+            drains.insert(id, (born, left));
+        }
+        Ok(drains)
+    }
+
+    async fn remembered(&self, build: Build, limit: usize) -> Result<Vec<Dropped>, StoreError> {
         #[derive(Deserialize)]
         struct Found {
             topic: String,
@@ -200,13 +233,6 @@ impl Store {
             lane: Lane,
             reason: String,
             at: i64,
-        }
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        for stored in self.partitions_of(build).await? {
-            let place = Place::of(build, stored.place()?);
-            self.with_drops_remembered(&place, stored).await?;
         }
         let dropped = self.collection(DROPPED);
         let found = dropped.find(of_build(build));
