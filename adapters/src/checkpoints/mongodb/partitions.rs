@@ -345,19 +345,16 @@ impl Store {
         if starts > 0 {
             return self.write_or_overtaken(place, epoch, Write { set, ..Write::default() }).await;
         }
-        for _ in 0..TRIES {
-            let stored = self.owned(place, epoch).await?;
-            let mut write = Write { guard: stored.unchanged(), set: set.clone(), ..Write::default() };
-            if stored.trial.is_some_and(|trial| trial.by == Some(epoch.0)) {
+        let end = |stored: &Stored| {
+            let mut write = Write { set: set.clone(), ..Write::default() };
+            if stored.trial.as_ref().is_some_and(|trial| trial.by == Some(epoch.0)) {
                 // Taken back once: that it was this owner's is taken away with it.
                 write.unset = doc! { "trial.by": "" };
                 write.inc = doc! { "trial.starts": -1_i64 };
             }
-            if self.write(place, epoch, write).await?.is_some() {
-                return Ok(());
-            }
-        }
-        Err(place.is_busy())
+            Some(write)
+        };
+        self.decide(place, epoch, end).await
     }
 
     pub(super) async fn begin_trial(
@@ -367,8 +364,7 @@ impl Store {
         until: i64,
         careful_until: i64,
     ) -> Result<(), StoreError> {
-        for _ in 0..TRIES {
-            let stored = self.owned(place, epoch).await?;
+        let begin = |stored: &Stored| {
             let starts = match &stored.trial {
                 // By this owner already: the answer was lost.
                 Some(trial) if trial.until == until && trial.by == Some(epoch.0) => trial.starts,
@@ -377,12 +373,9 @@ impl Store {
             };
             let trial = doc! { "until": until, "starts": i64::from(starts), "by": int(epoch.0) };
             let set = doc! { "careful_until": careful_until, "trial": trial };
-            let write = Write { guard: stored.unchanged(), set, ..Write::default() };
-            if self.write(place, epoch, write).await?.is_some() {
-                return Ok(());
-            }
-        }
-        Err(place.is_busy())
+            Some(Write { set, ..Write::default() })
+        };
+        self.decide(place, epoch, begin).await
     }
 
     pub(super) async fn note_drains(
@@ -398,12 +391,22 @@ impl Store {
         if let Some(reason) = reason {
             set.insert(format!("{field}.reason"), reason);
         }
+        let note = |stored: &Stored| stored.is_parked(lane).then(|| Write { set: set.clone(), ..Write::default() });
+        self.decide(place, epoch, note).await
+    }
+
+    /// Writes what `decision` makes of the document, while it is as it was decided on: before any other write, or not at
+    /// all. `None` writes nothing.
+    async fn decide(
+        &self,
+        place: &Place,
+        epoch: OwnerEpoch,
+        decision: impl Fn(&Stored) -> Option<Write>,
+    ) -> Result<(), StoreError> {
         for _ in 0..TRIES {
             let stored = self.owned(place, epoch).await?;
-            if !stored.is_parked(lane) {
-                return Ok(());
-            }
-            let write = Write { guard: stored.unchanged(), set: set.clone(), ..Write::default() };
+            let Some(write) = decision(&stored) else { return Ok(()) };
+            let write = Write { guard: stored.unchanged(), ..write };
             if self.write(place, epoch, write).await?.is_some() {
                 return Ok(());
             }

@@ -116,15 +116,19 @@ impl Store {
             let parked = stored.lanes.get(&key_of(lane));
             let Some(parked) = parked.filter(|parked| parked.first <= up_to) else { return Ok(stored) };
             let up_to = up_to.min(parked.last);
-            let rest = if up_to < parked.last { self.rest(place, parked, up_to).await? } else { None };
-            if up_to < parked.last && rest.is_none() {
-                // Others have taken it out since the document was read; or else it is lost.
-                if self.owned(place, epoch).await?.version > stored.version {
-                    continue;
-                }
-                let lost = format!("the last event that waits in a lane of {} is not in its queue", place.id);
-                return Err(StoreError::Damaged(lost));
-            }
+            let rest = if up_to < parked.last {
+                let Some(rest) = self.rest(place, parked, up_to).await? else {
+                    // Others have taken it out since the document was read; or else it is lost.
+                    if self.owned(place, epoch).await?.version > stored.version {
+                        continue;
+                    }
+                    let lost = format!("the last event that waits in a lane of {} is not in its queue", place.id);
+                    return Err(StoreError::Damaged(lost));
+                };
+                Some(rest)
+            } else {
+                None
+            };
             let write = leaving(parked, up_to, rest, dropped_at);
             let Some(written) = self.write(place, epoch, write).await? else { continue };
             if dropped_at.is_some() {
