@@ -100,11 +100,15 @@ pub enum Topic {
     Relations,
     /// Account events, one lane per user.
     Users,
+    /// No events: what is sent through the log to see whether it comes out at the other end. Only the newest are kept.
+    Canaries,
 }
 
 impl Topic {
-    /// Every topic.
+    /// Every topic that holds events.
     pub const ALL: [Self; 3] = [Self::Posts, Self::Relations, Self::Users];
+    /// Every topic of the log.
+    pub const WITH_CANARIES: [Self; 4] = [Self::Posts, Self::Relations, Self::Users, Self::Canaries];
 
     /// The name in the log, as Kafka shows it.
     pub const fn name(self) -> &'static str {
@@ -112,6 +116,7 @@ impl Topic {
             Self::Posts => "hybrid-live.posts",
             Self::Relations => "hybrid-live.relations",
             Self::Users => "hybrid-live.users",
+            Self::Canaries => "hybrid-live.canaries",
         }
     }
 
@@ -120,6 +125,7 @@ impl Topic {
             Self::Posts => 'p',
             Self::Relations => 'r',
             Self::Users => 'u',
+            Self::Canaries => 'c',
         }
     }
 
@@ -138,7 +144,7 @@ impl FromStr for Topic {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        Self::ALL.into_iter().find(|topic| topic.name() == text).ok_or(Malformed("topic"))
+        Self::WITH_CANARIES.into_iter().find(|topic| topic.name() == text).ok_or(Malformed("topic"))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A new projection is one file here that implements [`Projection`], and a line where the binary lists them.
 
+pub mod canaries;
 pub mod engagement;
 pub mod profiles;
 pub mod projection;

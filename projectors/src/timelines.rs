@@ -27,8 +27,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::projection::{ApplyError, Projection, Recorded};
 use crate::telling::{Teller, Telling};
 
-/// Followers read, and homes written, at a time.
+/// Followers read at first, and homes written at a time.
 const PAGE: usize = 1000;
+/// Followers read at a time, at most.
+const MOST_ASKED: usize = 10_000;
 /// Fan-outs and copies under way at a time, per batch; and looks at homes, per page.
 const CONCURRENCY: usize = 8;
 
@@ -107,7 +109,8 @@ impl Timelines {
         if is_hot {
             return tell(vec![Channel::Author(entry.author)], entry, telling).await;
         }
-        let mut followers = self.views.followers(generation, entry.author, None, PAGE).await?;
+        let mut asked = PAGE;
+        let mut followers = self.views.followers(generation, entry.author, None, asked).await?;
         let mut reached = 0;
         loop {
             reached += followers.len();
@@ -116,26 +119,19 @@ impl Timelines {
                 self.views.mark_hot(generation, &[entry.author]).await?;
                 return tell(vec![Channel::Author(entry.author)], entry, telling).await;
             }
-            // The next page is read while this one is written.
-            let next = self.followers_after(generation, entry.author, &followers);
-            let ((), next) = tokio::try_join!(self.write_homes(generation, &followers, entry, telling), next)?;
-            if next.is_empty() {
-                return Ok(());
-            }
+            let write = async {
+                for page in followers.chunks(PAGE) {
+                    self.write_homes(generation, page, entry, telling).await?;
+                }
+                Ok(())
+            };
+            let last = followers.last().filter(|_| followers.len() == asked);
+            let Some(last) = last else { return write.await };
+            // Read while these are written to, and more each time: few questions, and none that holds up the first write.
+            asked = (asked * 4).min(MOST_ASKED);
+            let next = self.views.followers(generation, entry.author, Some(*last), asked);
+            let ((), next) = tokio::try_join!(write, next)?;
             followers = next;
-        }
-    }
-
-    /// The page of followers after this one; none where this one is the last.
-    async fn followers_after(
-        &self,
-        generation: Generation,
-        author: UserId,
-        page: &[UserId],
-    ) -> Result<Vec<UserId>, StoreError> {
-        match page.last() {
-            Some(last) if page.len() == PAGE => self.views.followers(generation, author, Some(*last), PAGE).await,
-            _ => Ok(Vec::new()),
         }
     }
 

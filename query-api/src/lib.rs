@@ -20,6 +20,7 @@ use utoipa_axum::routes;
 
 pub use api::Settings;
 
+pub mod canary;
 pub mod explain;
 pub mod feed;
 pub mod health;
@@ -49,7 +50,7 @@ mod tests;
 pub struct Ports {
     /// The truth: texts and names.
     pub content: Arc<dyn Content>,
-    /// Asked for its id and its partitions only: what positions are made of.
+    /// Asked for its id and its partitions: what positions are made of.
     pub event_log: Arc<dyn EventLog>,
     /// Counts, comments, reactions and relations.
     pub views: Arc<dyn Views>,

@@ -11,6 +11,7 @@ use domain::stream::BEFORE_FIRST;
 use harness::{Cluster, Role, Setup, Stores, System, Tokens, Watching, eventually};
 use tokio::sync::watch;
 
+use crate::faults::restarts::{readiness, until_ready};
 use crate::load::{Town, every_effect_is_there_once, the_stream_missed_nothing, work};
 
 const EVENTS: u32 = 10_000;
@@ -188,4 +189,31 @@ async fn two_that_do_everything_share_the_work() {
     every_effect_is_there_once(&cluster, &other, &town, &given).await;
     the_stream_missed_nothing(&other, &town, &given, &watching).await;
     cluster.verify().await;
+}
+
+/// "Healthy while deaf": its stores answer, and no news would ever come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_streamer_that_hears_nothing_is_not_ready() {
+    Stores::only(&[Stores::Cluster, Stores::SqliteRedis]);
+    let mut cluster = Cluster::new(&Setup::default()).await;
+    cluster.start("streams", &[Role::Streamer]).await;
+    let streams = cluster.client_of("streams");
+    let deaf = (503, vec!["canary".to_owned()]);
+    assert_eq!(readiness(&streams).await, deaf, "nobody hands anything on");
+
+    for number in 1..=2 {
+        cluster.start(&format!("projectors-{number}"), &[Role::Projectors]).await;
+    }
+    until_ready(&streams).await;
+    // Whichever of the two does it, the other takes over.
+    cluster.kill("projectors-1").await;
+    until_ready(&streams).await;
+    cluster.kill("projectors-2").await;
+    eventually("it hears that nobody is there", async || match readiness(&streams).await {
+        lacking if lacking == deaf => Ok(()),
+        lacking => Err(format!("{lacking:?}")),
+    })
+    .await;
+    cluster.start_again("projectors-1").await;
+    until_ready(&streams).await;
 }

@@ -10,6 +10,7 @@ use domain::stream::BEFORE_FIRST;
 use domain::{CorrelationId, EventId, Lane, Position, Timestamp, Topic, UserId};
 use futures::future::join_all;
 
+use super::canary::Canary;
 use super::{Attributes, EventLog, Logged, Record, partition_of};
 
 pub(crate) mod membership;
@@ -31,6 +32,7 @@ macro_rules! stamp {
             the_head_is_the_newest_record,
             nothing_appears_at_or_below_what_was_read,
             a_restart_keeps_everything,
+            canaries_fly_through,
         }
     };
     // Rules of this module, or of one inside it.
@@ -333,4 +335,25 @@ pub(crate) async fn a_restart_keeps_everything(open: impl AsyncFn() -> Arc<dyn E
     let next = log.append(vec![record(Topic::Posts, "0")]).await.unwrap()[0];
     let newest = after.iter().flatten().filter(|logged| logged.position.partition == next.partition);
     assert!(newest.map(|logged| logged.position.offset).max().unwrap() < next.offset);
+}
+
+pub(crate) async fn canaries_fly_through(open: impl AsyncFn() -> Arc<dyn EventLog>) {
+    let log = open().await;
+    let place = Canary::partition(log.partitions());
+    let events = log.append(vec![record(Topic::Posts, "lane")]).await.unwrap()[0];
+    let mut after = log.head(place.topic, place.number).await.unwrap();
+    // More than are kept where only some are.
+    for number in 0..150 {
+        let attributes = record(place.topic, "").attributes;
+        let sent = Canary { id: attributes.id, sender: attributes.correlation };
+        log.append(vec![sent.record(attributes.time)]).await.unwrap();
+        let read = log.read(place.topic, place.number, after, 2, LONG).await.unwrap();
+        assert_eq!(read.len(), 1, "canary {number}");
+        assert_eq!(Canary::of(read[0].record.as_ref().unwrap()), sent);
+        assert!(read[0].position.offset > after);
+        after = read[0].position.offset;
+    }
+    assert_eq!(open().await.head(place.topic, place.number).await.unwrap(), after);
+    assert_eq!(log.head(Topic::Posts, events.partition).await.unwrap(), events.offset);
+    assert_eq!(all_of(log.as_ref(), Topic::Posts, events.partition, 10).await.len(), 1, "events stay");
 }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::StoreError;
 use crate::checkpoints::Partition;
 
+pub mod canary;
 #[cfg(test)]
 pub(crate) mod contract;
 #[cfg(feature = "kafka")]
@@ -77,7 +78,7 @@ pub struct Logged {
 ///
 /// Invariants: `append` returns only when its records are durable, and keeps their order within a lane; a reader
 /// that has read offset n of a partition never sees a record appear below n later; offsets grow but may have gaps;
-/// nothing is ever removed or changed.
+/// nothing is ever removed or changed, but for [canaries](canary), of which the newest are kept.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
     /// Which life of the log this is.

@@ -169,7 +169,7 @@ pub(crate) struct Appender {
 
 impl Appender {
     fn new(log: LogId, partitions: u16) -> Self {
-        let count = Topic::ALL.len() * usize::from(partitions);
+        let count = Topic::WITH_CANARIES.len() * usize::from(partitions);
         let heads = (0..count).map(|_| watch::Sender::new(domain::stream::BEFORE_FIRST)).collect();
         Self { log, partitions, heads }
     }
@@ -202,7 +202,7 @@ impl Appender {
 
     /// What tells of a partition's newest record.
     fn head(&self, topic: Topic, partition: u16) -> Result<&watch::Sender<i64>, StoreError> {
-        let topic_index = Topic::ALL.iter().position(|other| *other == topic).unwrap_or_default();
+        let topic_index = Topic::WITH_CANARIES.iter().position(|other| *other == topic).unwrap_or_default();
         let index = topic_index * usize::from(self.partitions) + usize::from(partition);
         let head = if partition < self.partitions { self.heads.get(index) } else { None };
         head.ok_or_else(|| StoreError::Damaged(format!("{topic} has {} partitions, not {partition}", self.partitions)))
@@ -215,7 +215,9 @@ impl Shared {
         let Appender { log, partitions, .. } = self.appender;
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let heads = watch.look(|connection| {
-            let all = Topic::ALL.into_iter().flat_map(|topic| (0..partitions).map(move |partition| (topic, partition)));
+            let all = Topic::WITH_CANARIES
+                .into_iter()
+                .flat_map(|topic| (0..partitions).map(move |partition| (topic, partition)));
             let head = |(topic, partition)| {
                 let offset = rows::head(connection, topic, partition)?;
                 Ok(Position { log, topic, partition, offset })

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use domain::text::CommentText;
-use domain::{CommentId, PostId, Timestamp, UserId};
+use domain::{CommentId, CorrelationId, EventId, PostId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
@@ -31,6 +31,8 @@ pub enum Channel {
     Home(UserId),
     /// What an author publishes who is not fanned out.
     Author(UserId),
+    /// [Canaries](crate::event_log::canary) that a process has sent to itself.
+    Canary(CorrelationId),
 }
 
 impl std::fmt::Display for Channel {
@@ -40,6 +42,7 @@ impl std::fmt::Display for Channel {
             Self::Viewer(user) => write!(f, "viewer:{user}"),
             Self::Home(user) => write!(f, "home:{user}"),
             Self::Author(user) => write!(f, "author:{user}"),
+            Self::Canary(sender) => write!(f, "canary:{sender}"),
         }
     }
 }
@@ -108,6 +111,11 @@ pub enum News {
         post: PostId,
         /// Who wrote it.
         author: UserId,
+    },
+    /// A canary came through the log.
+    Canary {
+        /// Which one.
+        id: EventId,
     },
 }
 

@@ -1,4 +1,5 @@
-//! What `/health/ready` asks: each store, with the cheapest question that it must answer.
+//! What `/health/ready` asks: each store, with the cheapest question that it must answer, and whether streams hear
+//! anything.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projectors::Timelines;
+use query_api::canary::Canary;
 use query_api::health::{Dependency, Probes, ProjectionState};
 use tokio::sync::watch;
 
@@ -85,6 +87,14 @@ pub(super) async fn probes(
                 })
             }
         });
+    }
+    if roles.has(ServerRole::Streamer) {
+        let canary = Arc::new(Canary::new(opener.event_log().await?, opener.live().await?));
+        let check = move || {
+            let canary = Arc::clone(&canary);
+            async move { canary.check().await }.boxed()
+        };
+        dependencies.push(Dependency { name: "canary", check: Box::new(check) });
     }
     let projections = Box::new(move || seen.borrow().clone());
     Ok(Probes { dependencies, projections, metrics: Box::new(move || super::metrics::render(&metrics)) })

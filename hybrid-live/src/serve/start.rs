@@ -14,7 +14,7 @@ use adapters::secrets::Secrets;
 use adapters::stores::Port;
 use command_api::relay::{self, Relay};
 use command_api::write_path::{LateLog, WritePath};
-use projectors::{Overview, Runtime, RuntimePorts};
+use projectors::{Engagement, Overview, Runtime, RuntimePorts, canaries};
 use query_api::Part;
 use query_api::health::ProjectionState;
 use tokio::sync::watch;
@@ -163,6 +163,10 @@ impl Start<'_> {
             let runtime = self.opening.until_it_answers(Port::EventLog, begin).await?;
             overview = overview.with_workers_of(&runtime);
             started.runtime = Some(runtime);
+            if roles.run(Engagement::NAME) {
+                let (event_log, live) = (opener.event_log().await?, opener.live().await?);
+                started.workers.spawn(canaries::hand_on(event_log, live, self.stop.clone()));
+            }
         }
         let watching = watch_projections::until(overview, checkpoints, answers, seen, self.stop.clone());
         started.workers.spawn(watching);

@@ -269,7 +269,7 @@ impl PostTask {
             }
             News::PostDeleted => (None, Told::PostDeleted { id: post }),
             // Likes are gathered; relations and homes concern readers, not posts.
-            News::NewLike { .. } | News::RelationChanged | News::NewPost { .. } => return None,
+            News::NewLike { .. } | News::RelationChanged | News::NewPost { .. } | News::Canary { .. } => return None,
         };
         let ends = matches!(told, Told::PostDeleted { .. });
         Some(Piece { position, author, text: told.written(Some(self.place.at(position))), ends })

@@ -4,6 +4,6 @@ mod doubled;
 mod flaky;
 mod kill;
 mod newer;
-mod restarts;
+pub(crate) mod restarts;
 mod services;
 mod storm;

@@ -19,7 +19,7 @@ async fn beside(name: &str) -> (Service, Cluster) {
 }
 
 /// How the process says that it is: the status, and what it lacks.
-async fn readiness(client: &Client) -> (u16, Vec<String>) {
+pub(crate) async fn readiness(client: &Client) -> (u16, Vec<String>) {
     let answer = client.get("/health/ready").await;
     let body = answer.json();
     let dependencies = body["dependencies"].as_array().expect("dependencies");
@@ -27,7 +27,7 @@ async fn readiness(client: &Client) -> (u16, Vec<String>) {
     (answer.status, lacking.map(|it| it["name"].as_str().expect("a name").to_owned()).collect())
 }
 
-async fn until_ready(client: &Client) {
+pub(crate) async fn until_ready(client: &Client) {
     eventually("the process is ready", async || match readiness(client).await {
         (200, _) => Ok(()),
         lacking => Err(format!("{lacking:?}")),

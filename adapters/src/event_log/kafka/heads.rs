@@ -22,8 +22,10 @@ pub(super) struct Heads {
 
 impl Heads {
     pub(super) fn new(partitions: u16) -> Self {
-        let all =
-            Topic::ALL.into_iter().flat_map(|topic| (0..partitions).map(move |number| Partition { topic, number }));
+        let numbers = 0..partitions;
+        let all = Topic::WITH_CANARIES
+            .into_iter()
+            .flat_map(|topic| numbers.clone().map(move |number| Partition { topic, number }));
         let known = all.map(|partition| (partition, watch::Sender::new(BEFORE_FIRST))).collect();
         Self { known, awaited: Mutex::default() }
     }

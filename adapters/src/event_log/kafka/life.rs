@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use domain::LogId;
+use domain::{LogId, Topic};
 use serde::{Deserialize, Serialize};
 
 use super::connection::Connection;
@@ -15,8 +15,8 @@ use super::{Shared, cursor, heads, producer};
 use crate::StoreError;
 use crate::stores::Migration;
 
-/// Which topics there are, and how records and lives are written.
-const VERSION: u32 = 1;
+/// Which topics there are, and how records and lives are written. The second has one for canaries.
+const VERSION: u32 = 2;
 /// CRC-32 of the key, modulo the number of partitions: see [`crate::event_log::partition_of`].
 const PARTITIONER: &str = "crc32";
 const KEY: &str = "life";
@@ -63,10 +63,13 @@ pub(super) async fn migrate(connection: &Arc<Connection>, partitions: u16) -> Re
     }
     let (life, complete) = life(&written)?;
     let all = connection.log_topics(life.partitions);
-    if complete == 0 {
-        for (name, partitions) in &all {
-            topics.create(name, *partitions).await?;
-        }
+    let new = match complete {
+        0 => all.clone(),
+        1 => vec![(connection.topic(Topic::Canaries), life.partitions)],
+        _ => Vec::new(),
+    };
+    for (name, partitions) in new {
+        topics.create(&name, partitions).await?;
     }
     topics.check(&all).await?;
     if complete < VERSION {

@@ -7,6 +7,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
+use super::topics::Topics;
 use super::*;
 use crate::event_log::contract::{AT_ONCE, LONG, all_of, record};
 use crate::event_log::partition_of;
@@ -105,13 +106,13 @@ async fn a_log_is_set_up_once_however_many_do_it() {
     let both = tokio::join!(KafkaEventLog::migrate(&url, 3), KafkaEventLog::migrate(&other, 5));
     let (one, other) = (both.0.unwrap(), both.1.unwrap());
     assert!(one.from == 0 || other.from == 0);
-    assert_eq!((one.to, other.to), (1, 1));
+    assert_eq!((one.to, other.to), (2, 2));
     let log = place.open().await;
     assert!([3, 5].contains(&log.partitions()), "{}", log.partitions());
     log.append((0..50).map(|number| record(Topic::Posts, &number.to_string())).collect()).await.unwrap();
 
     let again = KafkaEventLog::migrate(&place.url(), 9).await.unwrap();
-    assert_eq!(again, Migration { from: 1, to: 1 });
+    assert_eq!(again, Migration { from: 2, to: 2 });
     let reopened = place.open().await;
     assert_eq!((reopened.id(), reopened.partitions()), (log.id(), log.partitions()));
 }
@@ -121,12 +122,31 @@ async fn a_newer_log_is_left_alone() {
     let place = Place::new();
     KafkaEventLog::migrate(&place.url(), 1).await.unwrap();
     let newer =
-        br#"{"log":"0000000000000001","partitions":1,"partitioner":"crc32","version":2,"complete":true,"more":1}"#;
+        br#"{"log":"0000000000000001","partitions":1,"partitioner":"crc32","version":3,"complete":true,"more":1}"#;
     let connection = place.connection();
     send_by_hand(&connection, &connection.life_topic(), 0, None, Some(newer), OwnedHeaders::new()).await;
     for why in [unfit(KafkaEventLog::open(&place.url()).await), unfit(KafkaEventLog::migrate(&place.url(), 1).await)] {
-        assert!(why.contains("version 2"), "{why}");
+        assert!(why.contains("version 3"), "{why}");
     }
+}
+
+#[tokio::test]
+async fn a_log_from_before_canaries_gets_their_topic() {
+    let place = Place::new();
+    let (connection, topics) = (place.connection(), Topics::new(&place.connection()).unwrap());
+    topics.create(&connection.life_topic(), 1).await.unwrap();
+    for topic in Topic::ALL {
+        topics.create(&connection.topic(topic), 2).await.unwrap();
+    }
+    let old = br#"{"log":"0000000000000001","partitions":2,"partitioner":"crc32","version":1,"complete":true}"#;
+    send_by_hand(&connection, &connection.life_topic(), 0, None, Some(old), OwnedHeaders::new()).await;
+
+    let why = unfit(KafkaEventLog::open(&place.url()).await);
+    assert!(why.contains("hybrid-live migrate"), "{why}");
+    assert_eq!(KafkaEventLog::migrate(&place.url(), 9).await.unwrap(), Migration { from: 1, to: 2 });
+    let log = place.open().await;
+    assert_eq!((log.id(), log.partitions()), (LogId(1), 2));
+    assert_eq!(log.head(Topic::Canaries, 1).await.unwrap(), BEFORE_FIRST);
 }
 
 #[tokio::test]

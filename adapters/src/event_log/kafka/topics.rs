@@ -1,4 +1,6 @@
 //! The log's topics on the servers: making them, and refusing those that would lose events.
+//!
+//! Canaries are no events: what is of use for a moment need not be kept for ever, nor is it looked at how long it is.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,15 +14,17 @@ use super::Shared;
 use super::connection::{Connection, Context, MAX_RECORD_BYTES, answered, drop_elsewhere, failed, unanswered};
 use crate::StoreError;
 
-/// What every topic must say, whatever the servers' own settings are. Nothing of the log ever goes away, and a copy that
-/// lacks acknowledged records never becomes the log.
-const SETTINGS: [(&str, &str); 5] = [
+/// What every topic must say, whatever the servers' own settings are. A copy that lacks acknowledged records never
+/// becomes the log.
+const SETTINGS: [(&str, &str); 3] = [
     ("cleanup.policy", "delete"),
-    ("retention.ms", "-1"),
-    ("retention.bytes", "-1"),
     ("unclean.leader.election.enable", "false"),
     ("message.timestamp.type", "CreateTime"),
 ];
+/// What every topic with events must say: nothing of them ever goes away.
+const KEPT: [(&str, &str); 2] = [("retention.ms", "-1"), ("retention.bytes", "-1")];
+/// How canaries go away: after an hour.
+const FORGOTTEN: [(&str, &str); 2] = [("retention.ms", "3600000"), ("segment.ms", "3600000")];
 const MIN_INSYNC: &str = "min.insync.replicas";
 const MAX_MESSAGE: &str = "max.message.bytes";
 /// A batch with one record of the greatest size, with room for what the servers add.
@@ -29,7 +33,11 @@ const MAX_MESSAGE_BYTES: usize = 2 * MAX_RECORD_BYTES;
 impl Connection {
     /// Every topic of the log, and its partitions.
     pub(super) fn log_topics(&self, partitions: u16) -> Vec<(String, u16)> {
-        Topic::ALL.into_iter().map(|topic| (self.topic(topic), partitions)).collect()
+        Topic::WITH_CANARIES.into_iter().map(|topic| (self.topic(topic), partitions)).collect()
+    }
+
+    fn is_of_canaries(&self, name: &str) -> bool {
+        name == self.topic(Topic::Canaries)
     }
 }
 
@@ -87,7 +95,8 @@ impl Topics {
         let (min_insync, largest) = (self.connection.min_insync_replicas.to_string(), MAX_MESSAGE_BYTES.to_string());
         let copies = TopicReplication::Fixed(i32::from(replication_factor));
         let topic = NewTopic::new(name, i32::from(partitions), copies);
-        let topic = SETTINGS.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+        let stay = if self.connection.is_of_canaries(name) { FORGOTTEN } else { KEPT };
+        let topic = SETTINGS.iter().chain(&stay).fold(topic, |topic, (key, value)| topic.set(key, value));
         let topic = topic.set(MIN_INSYNC, &min_insync).set(MAX_MESSAGE, &largest);
         let created = self.admin()?.create_topics([&topic], &self.options()).await.map_err(failed)?;
         for created in created {
@@ -142,9 +151,10 @@ impl Topics {
             None => return Err(StoreError::Unavailable(format!("kafka: no settings of {name}"))),
         };
         let setting = |key: &str| described.get(key).and_then(|entry| entry.value.as_deref()).unwrap_or("not set");
-        for (key, wanted) in SETTINGS {
+        let kept: &[_] = if self.connection.is_of_canaries(name) { &[] } else { &KEPT };
+        for (key, wanted) in SETTINGS.iter().chain(kept) {
             let found = setting(key);
-            if found != wanted {
+            if found != *wanted {
                 wrong.push(format!("{name} has {key}={found}, and {key}={wanted} is wanted"));
             }
         }

@@ -100,7 +100,7 @@ struct Keeper {
 
 impl Member {
     async fn join(log: SqliteEventLog, group: &str, topics: &[Topic]) -> Result<Self, StoreError> {
-        let topics = Topic::ALL.into_iter().filter(|topic| topics.contains(topic)).collect();
+        let topics = Topic::WITH_CANARIES.into_iter().filter(|topic| topics.contains(topic)).collect();
         let own = Row { member: rand::random(), topics };
         let db = Arc::clone(log.database());
         let seat = Seat { db, group: group.to_owned(), own, partitions: log.partitions() };

@@ -13,6 +13,8 @@ use crate::sqlite::values::Unsigned;
 const OFFSET_BITS: u32 = 44;
 const PARTITION_BITS: u32 = 16;
 const MAX_OFFSET: i64 = (1 << OFFSET_BITS) - 1;
+/// Of a partition: more than are ever on their way.
+const KEPT_CANARIES: i64 = 100;
 
 /// Topic, partition and offset in one number, in that order: the log is one tree in one order, and a reader of a
 /// partition walks along its leaves.
@@ -40,11 +42,12 @@ pub(crate) fn topic_code(topic: Topic) -> i64 {
         Topic::Posts => 1,
         Topic::Relations => 2,
         Topic::Users => 3,
+        Topic::Canaries => 4,
     }
 }
 
 pub(crate) fn topic_of(code: i64) -> Option<Topic> {
-    Topic::ALL.into_iter().find(|topic| topic_code(*topic) == code)
+    Topic::WITH_CANARIES.into_iter().find(|topic| topic_code(*topic) == code)
 }
 
 /// Appends a record to its partition and answers where it is now.
@@ -72,7 +75,12 @@ pub(crate) fn append(connection: &Connection, partition: u16, record: &Record) -
         causation.as_ref().map(EventId::as_bytes),
         &record.data,
     ))?;
-    Ok(Place(connection.last_insert_rowid()))
+    let place = Place(connection.last_insert_rowid());
+    if record.topic == Topic::Canaries {
+        let mut forget = connection.prepare_cached("DELETE FROM events WHERE place BETWEEN ?1 AND ?2")?;
+        forget.execute((Place::of(record.topic, partition, 0).0, place.0 - KEPT_CANARIES))?;
+    }
+    Ok(place)
 }
 
 /// The offset of a partition's newest record.

@@ -7,6 +7,7 @@ use domain::stream::BEFORE_FIRST;
 use tempfile::TempDir;
 
 use super::*;
+use crate::event_log::canary::Canary;
 use crate::event_log::contract::{AT_ONCE, LONG, all_of, record};
 use crate::sqlite::{Durability, Sharing, TRUTH};
 
@@ -159,4 +160,18 @@ fn places_are_ordered_and_read_back() {
     assert!(places.is_sorted_by(|one, other| one < other));
     assert_eq!(places.iter().filter_map(|place| place.position(log)).collect::<Vec<_>>(), positions);
     assert_eq!(Place(5).position(log), None);
+}
+
+#[tokio::test]
+async fn of_canaries_the_newest_are_kept() {
+    let (_directory, path) = file();
+    let log = open(&path).await;
+    let place = Canary::partition(4);
+    for _ in 0..250 {
+        let attributes = record(Topic::Canaries, "").attributes;
+        let canary = Canary { id: attributes.id, sender: attributes.correlation };
+        log.append(vec![canary.record(attributes.time)]).await.unwrap();
+    }
+    let kept = all_of(&log, place.topic, place.number, 1000).await;
+    assert_eq!((kept.len(), kept[0].position.offset, kept[99].position.offset), (100, 150, 249));
 }
