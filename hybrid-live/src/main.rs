@@ -24,6 +24,10 @@ mod wiring;
 use cli::{Cli, Command, ServeArgs};
 use failure::Failure;
 
+/// Answers are made on one thread and often freed on another, where the system's allocator has them wait for each other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long what is left of the work may take once the program has done what it was asked.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 

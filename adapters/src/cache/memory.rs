@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use domain::PostId;
+use lru::DefaultHasher;
 use moka::Expiry;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
@@ -23,13 +24,15 @@ use crate::checkpoints::Generation;
 /// What an entry takes beside its bytes: its key, its cell, and its places in the map, in the order of use and in that of
 /// expiry.
 const ENTRY: usize = 320;
+/// A preview that is read lives on once less than this part of its life is left.
+const RENEWED: f64 = 0.8;
 /// What a comment takes in a list beside its bytes.
 const ITEM: usize = 96;
 
 /// The adapter.
 pub struct MemoryCache {
     limits: Limits,
-    entries: sync::Cache<Place, Entry>,
+    entries: sync::Cache<Place, Entry, DefaultHasher>,
 }
 
 /// Where an entry is.
@@ -110,7 +113,12 @@ impl Expiry<Place, Entry> for Ends {
         _: Instant,
     ) -> Option<Duration> {
         match place.what {
-            What::Preview(post) if entry.is_preview() => Some(self.0.of(Key::Preview(post))),
+            // Not with every read: a page has twenty, and each new end is put in order.
+            What::Preview(post)
+                if entry.is_preview() && left.is_none_or(|left| left < self.0.preview.mul_f64(RENEWED)) =>
+            {
+                Some(self.0.of(Key::Preview(post)))
+            }
             _ => left,
         }
     }
@@ -129,7 +137,7 @@ impl MemoryCache {
             .max_capacity(capacity_bytes)
             .weigher(weigh)
             .expire_after(Ends(limits))
-            .build();
+            .build_with_hasher(DefaultHasher::default());
         Self { limits, entries }
     }
 

@@ -17,6 +17,7 @@ use super::{
 use crate::StoreError;
 use crate::event_log::{Appender, Record, SqliteEventLog};
 use crate::sqlite::Database;
+use crate::sqlite::remembered::Remembered;
 
 mod claims;
 mod documents;
@@ -26,11 +27,17 @@ mod outbox;
 #[cfg(test)]
 mod tests;
 
+/// Accounts that are remembered.
+const ACCOUNTS: usize = 8_192;
+
 /// The adapter.
 #[derive(Clone, Debug)]
 pub struct SqliteContent {
     db: Arc<Database>,
     log: Option<Appender>,
+    /// The public states of accounts, whose names stand on every page. Commands of operators make and change accounts
+    /// beside a server.
+    accounts: Remembered<UserId, Option<PublicState>>,
 }
 
 impl SqliteContent {
@@ -40,7 +47,8 @@ impl SqliteContent {
     /// # Errors
     /// The file cannot be used, or `log` is not in it.
     pub fn open(db: Arc<Database>, log: Option<Arc<SqliteEventLog>>) -> Result<Self, StoreError> {
-        let Some(log) = log else { return Ok(Self { db, log: None }) };
+        let accounts = Remembered::briefly(&db, ACCOUNTS);
+        let Some(log) = log else { return Ok(Self { db, log: None, accounts }) };
         if !Arc::ptr_eq(&db, log.database()) {
             let other = log.database().path().display().to_string();
             return Err(StoreError::Damaged(format!("{} is not where the log is: {other}", db.path().display())));
@@ -48,7 +56,7 @@ impl SqliteContent {
         let log = log.appender();
         // From a time when the log was elsewhere: no relay would look for it any more.
         outbox::move_to_log(&db, &log)?;
-        Ok(Self { db, log: Some(log) })
+        Ok(Self { db, log: Some(log), accounts })
     }
 }
 
@@ -60,8 +68,14 @@ impl Content for SqliteContent {
 
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         let (log, announcer) = (self.log.clone(), self.log.clone());
+        let account = match commit.stream {
+            StreamId::User(user) => Some(user),
+            _ => None,
+        };
+        let writing = self.accounts.writing(account);
         let write = move |connection: &Connection| documents::commit(connection, log.as_ref(), &commit);
         let announce = move |committed: &Committed| {
+            drop(writing);
             if let (Some(log), Some(position)) = (announcer, committed.position) {
                 log.announce(&[position]);
             }
@@ -92,7 +106,18 @@ impl Content for SqliteContent {
     }
 
     async fn states(&self, streams: &[StreamId]) -> Result<Vec<Option<PublicState>>, StoreError> {
-        self.db.read(|connection| documents::states(connection, streams)).await
+        let user = |stream: &StreamId| match stream {
+            StreamId::User(user) => Some(*user),
+            _ => None,
+        };
+        let Some(users) = streams.iter().map(user).collect::<Option<Vec<UserId>>>() else {
+            return self.db.read(|connection| documents::states(connection, streams)).await;
+        };
+        let read = |connection: &Connection, users: &[UserId]| {
+            let streams: Vec<StreamId> = users.iter().copied().map(StreamId::User).collect();
+            documents::states(connection, &streams)
+        };
+        self.accounts.read(&users, read).await
     }
 
     async fn previews(&self, posts: &[PostId]) -> Result<Vec<Option<StoredPreview>>, StoreError> {

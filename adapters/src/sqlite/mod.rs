@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::StoreError;
 
 mod readers;
+pub(crate) mod remembered;
 #[cfg(test)]
 mod tests;
 pub(crate) mod values;

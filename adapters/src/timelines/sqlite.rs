@@ -4,28 +4,36 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{PostId, UserId};
+use rusqlite::Connection;
 
-use super::{AuthorEntry, Entry, Home, Span, Timelines};
+use super::{AuthorEntry, Entry, Home, Order, Span, Timelines};
 use crate::StoreError;
 use crate::checkpoints::Generation;
 use crate::sqlite::Database;
+use crate::sqlite::remembered::Remembered;
 
 mod authors;
 mod homes;
 
 /// Authors whose timelines are merged in one look at the file: bounds how long it keeps the caller's thread.
 const AUTHORS_AT_ONCE: usize = 256;
+/// Rows of a home that are remembered: more than a page.
+const NEWEST: usize = 64;
+/// Homes that are remembered.
+const HOMES: usize = 2_048;
 
 /// The adapter.
 #[derive(Clone, Debug)]
 pub struct SqliteTimelines {
     db: Arc<Database>,
+    /// The newest rows of homes.
+    homes: Remembered<(Generation, UserId), Arc<Home>>,
 }
 
 impl SqliteTimelines {
     /// In the read models' file ([`READ_MODELS`](crate::sqlite::READ_MODELS)).
     pub fn new(db: Arc<Database>) -> Self {
-        Self { db }
+        Self { homes: Remembered::new(&db, HOMES), db }
     }
 }
 
@@ -82,30 +90,49 @@ impl Timelines for SqliteTimelines {
         owners: &[UserId],
         entry: Entry,
     ) -> Result<Vec<UserId>, StoreError> {
+        let writing = self.homes.writing(owners.iter().map(|owner| (generation, *owner)));
         let owners = owners.to_vec();
-        self.db.write(move |connection| homes::write(connection, generation, &owners, entry)).await
+        let write = move |connection: &Connection| homes::write(connection, generation, &owners, entry);
+        self.db.write_then(write, move |_| drop(writing)).await
     }
 
     async fn fill_home(&self, generation: Generation, owner: UserId, entries: &[Entry]) -> Result<(), StoreError> {
-        let entries = entries.to_vec();
-        self.db.write(move |connection| homes::fill(connection, generation, owner, &entries)).await
+        let (writing, entries) = (self.homes.writing([(generation, owner)]), entries.to_vec());
+        let fill = move |connection: &Connection| homes::fill(connection, generation, owner, &entries);
+        self.db.write_then(fill, move |()| drop(writing)).await
     }
 
     async fn raise_mark(&self, generation: Generation, owner: UserId, mark: PostId) -> Result<(), StoreError> {
-        self.db.write(move |connection| homes::raise_mark(connection, generation, owner, mark)).await
+        let writing = self.homes.writing([(generation, owner)]);
+        let raise = move |connection: &Connection| homes::raise_mark(connection, generation, owner, mark);
+        self.db.write_then(raise, move |()| drop(writing)).await
     }
 
     async fn trim(&self, generation: Generation, owner: UserId, at: usize, to: usize) -> Result<(), StoreError> {
         // Most looks find nothing to do, and a look takes no turn at the writer. What comes in meanwhile is for the
         // next look.
         if self.db.read(|connection| homes::has_more_than(connection, generation, owner, at)).await? {
-            self.db.write(move |connection| homes::trim(connection, generation, owner, at, to)).await?;
+            let writing = self.homes.writing([(generation, owner)]);
+            let trim = move |connection: &Connection| homes::trim(connection, generation, owner, at, to);
+            self.db.write_then(trim, move |()| drop(writing)).await?;
         }
         Ok(())
     }
 
     async fn home(&self, generation: Generation, owner: UserId, span: Span, limit: usize) -> Result<Home, StoreError> {
-        self.db.read(|connection| homes::read(connection, generation, owner, span, limit)).await
+        let is_newest = span == (Span { above: PostId::MIN, below: PostId::MAX, order: Order::NewestFirst });
+        if !is_newest || limit > NEWEST {
+            return self.db.read(|connection| homes::read(connection, generation, owner, span, limit)).await;
+        }
+        let read = |connection: &Connection, _: &[_]| {
+            Ok(vec![Arc::new(homes::read(connection, generation, owner, span, NEWEST)?)])
+        };
+        let newest = self.homes.read(&[(generation, owner)], read).await?;
+        let part = |home: &Arc<Home>| Home {
+            mark: home.mark,
+            entries: home.entries[..limit.min(home.entries.len())].to_vec(),
+        };
+        newest.first().map(part).ok_or_else(|| StoreError::Damaged("a home that was read is not there".to_owned()))
     }
 
     async fn home_since(

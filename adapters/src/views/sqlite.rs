@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::text::Username;
 use domain::{CommentId, PostId, StreamId, Timestamp, UserId};
+use rusqlite::Connection;
 
 use super::{
     CommentRow, Counts, Edge, EdgeChange, EdgeList, EngagementLookup, EngagementRows, EngagementUpdate, FollowList,
@@ -14,22 +15,39 @@ use super::{
 use crate::StoreError;
 use crate::checkpoints::{Generation, Owner};
 use crate::sqlite::Database;
+use crate::sqlite::remembered::Remembered;
 
 mod edges;
 mod engagement;
 mod profiles;
 mod versions;
 
-/// The adapter.
+/// Of pairs of people, and of people and posts: what is remembered of each.
+const PAIRS: usize = 32_768;
+/// People of whom something is remembered.
+const PEOPLE: usize = 4_096;
+
+/// The adapter. It remembers what a page of a home asks for.
 #[derive(Clone, Debug)]
 pub struct SqliteViews {
     db: Arc<Database>,
+    /// From the first to the second.
+    relations: Remembered<(Generation, UserId, UserId), RelationView>,
+    stamps: Remembered<(Generation, UserId), i64>,
+    hot_followed: Remembered<(Generation, UserId), Arc<[UserId]>>,
+    liked: Remembered<(Generation, UserId, PostId), bool>,
 }
 
 impl SqliteViews {
     /// In the read models' file ([`READ_MODELS`](crate::sqlite::READ_MODELS)).
     pub fn new(db: Arc<Database>) -> Self {
-        Self { db }
+        Self {
+            relations: Remembered::new(&db, PAIRS),
+            stamps: Remembered::new(&db, PEOPLE),
+            hot_followed: Remembered::new(&db, PEOPLE),
+            liked: Remembered::new(&db, PAIRS),
+            db,
+        }
     }
 }
 
@@ -44,7 +62,10 @@ impl Views for SqliteViews {
     }
 
     async fn write_engagement(&self, generation: Generation, updates: Vec<EngagementUpdate>) -> Result<(), StoreError> {
-        self.db.write(move |connection| engagement::write(connection, generation, &updates)).await
+        let reactions = updates.iter().flat_map(|update| &update.reactions);
+        let writing = self.liked.writing(reactions.map(|row| (generation, row.user, row.post)));
+        let write = move |connection: &Connection| engagement::write(connection, generation, &updates);
+        self.db.write_then(write, move |()| drop(writing)).await
     }
 
     async fn counts(&self, generation: Generation, posts: &[PostId]) -> Result<Vec<Counts>, StoreError> {
@@ -52,7 +73,12 @@ impl Views for SqliteViews {
     }
 
     async fn liked(&self, generation: Generation, user: UserId, posts: &[PostId]) -> Result<Vec<bool>, StoreError> {
-        self.db.read(|connection| engagement::liked(connection, generation, user, posts)).await
+        let keys: Vec<_> = posts.iter().map(|post| (generation, user, *post)).collect();
+        let read = |connection: &Connection, keys: &[(Generation, UserId, PostId)]| {
+            let posts: Vec<PostId> = keys.iter().map(|(.., post)| *post).collect();
+            engagement::liked(connection, generation, user, &posts)
+        };
+        self.liked.read(&keys, read).await
     }
 
     async fn post_row(&self, generation: Generation, post: PostId) -> Result<PostRow, StoreError> {
@@ -101,7 +127,12 @@ impl Views for SqliteViews {
 
     async fn write_edges(&self, generation: Generation, changes: &[EdgeChange]) -> Result<(), StoreError> {
         let changes = changes.to_vec();
-        self.db.write(move |connection| edges::write(connection, generation, &changes)).await
+        // Each relation has both directions in it.
+        let both = |change: &EdgeChange| [(generation, change.from, change.to), (generation, change.to, change.from)];
+        let relations = self.relations.writing(changes.iter().flat_map(both));
+        let hot = self.hot_followed.writing(changes.iter().map(|change| (generation, change.from)));
+        let write = move |connection: &Connection| edges::write(connection, generation, &changes);
+        self.db.write_then(write, move |()| drop((relations, hot))).await
     }
 
     async fn relations(
@@ -110,7 +141,12 @@ impl Views for SqliteViews {
         viewer: UserId,
         others: &[UserId],
     ) -> Result<Vec<RelationView>, StoreError> {
-        self.db.read(|connection| edges::relations(connection, generation, viewer, others)).await
+        let keys: Vec<_> = others.iter().map(|other| (generation, viewer, *other)).collect();
+        let read = |connection: &Connection, keys: &[(Generation, UserId, UserId)]| {
+            let others: Vec<UserId> = keys.iter().map(|(.., other)| *other).collect();
+            edges::relations(connection, generation, viewer, &others)
+        };
+        self.relations.read(&keys, read).await
     }
 
     async fn followers(
@@ -138,12 +174,15 @@ impl Views for SqliteViews {
     }
 
     async fn relations_stamp(&self, generation: Generation, user: UserId) -> Result<i64, StoreError> {
-        self.db.read(|connection| edges::stamp(connection, generation, user)).await
+        let read = |connection: &Connection, _: &[_]| Ok(vec![edges::stamp(connection, generation, user)?]);
+        Ok(self.stamps.read(&[(generation, user)], read).await?.pop().unwrap_or_default())
     }
 
     async fn renew_stamps(&self, generation: Generation, users: &[UserId]) -> Result<(), StoreError> {
+        let writing = self.stamps.writing(users.iter().map(|user| (generation, *user)));
         let users = users.to_vec();
-        self.db.write(move |connection| edges::renew_stamps(connection, generation, &users)).await
+        let renew = move |connection: &Connection| edges::renew_stamps(connection, generation, &users);
+        self.db.write_then(renew, move |()| drop(writing)).await
     }
 
     async fn edge_list(
@@ -158,8 +197,10 @@ impl Views for SqliteViews {
     }
 
     async fn mark_hot(&self, generation: Generation, authors: &[UserId]) -> Result<(), StoreError> {
-        let authors = authors.to_vec();
-        self.db.write(move |connection| edges::mark_hot(connection, generation, &authors)).await
+        // Whoever follows one of them.
+        let (writing, authors) = (self.hot_followed.writing_all(), authors.to_vec());
+        let mark = move |connection: &Connection| edges::mark_hot(connection, generation, &authors);
+        self.db.write_then(mark, move |()| drop(writing)).await
     }
 
     async fn hot(&self, generation: Generation, authors: &[UserId]) -> Result<Vec<UserId>, StoreError> {
@@ -167,7 +208,10 @@ impl Views for SqliteViews {
     }
 
     async fn hot_followed(&self, generation: Generation, user: UserId) -> Result<Vec<UserId>, StoreError> {
-        self.db.read(|connection| edges::hot_followed(connection, generation, user)).await
+        let read =
+            |connection: &Connection, _: &[_]| Ok(vec![Arc::from(edges::hot_followed(connection, generation, user)?)]);
+        let hot = self.hot_followed.read(&[(generation, user)], read).await?;
+        Ok(hot.first().map_or_else(Vec::new, |hot| hot.to_vec()))
     }
 
     async fn write_profiles(&self, owner: Owner, changes: Vec<ProfileChange>) -> Result<(), StoreError> {
