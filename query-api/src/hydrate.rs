@@ -70,24 +70,28 @@ struct StoredNames<'a> {
     display_name: &'a RawValue,
 }
 
-/// Posts as pages show them, each ready to be written.
-#[derive(Debug, Default)]
+/// How a page begins.
+const HEAD: &[u8] = br#"{"items":["#;
+
+/// Posts as pages show them.
+#[derive(Debug)]
 pub(crate) struct WrittenPosts {
-    /// The items with a comma after each.
+    /// The beginning of a page: [`HEAD`], and the items with a comma after each.
     text: Vec<u8>,
     /// Which posts, in order, and where each one's item ends.
     ends: Vec<(PostId, usize)>,
+}
+
+impl Default for WrittenPosts {
+    fn default() -> Self {
+        Self { text: HEAD.to_vec(), ends: Vec::new() }
+    }
 }
 
 impl WrittenPosts {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
-    }
-
-    /// How long they are together.
-    pub(crate) fn size(&self) -> usize {
-        self.text.len()
     }
 
     /// The posts, in the order in which they were written.
@@ -97,28 +101,28 @@ impl WrittenPosts {
 
     /// Each post with its item.
     pub(crate) fn items(&self) -> impl Iterator<Item = (PostId, &[u8])> {
-        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        let starts = std::iter::once(HEAD.len()).chain(self.ends.iter().map(|(_, end)| *end));
         // Without the comma.
         starts.zip(&self.ends).map(|(start, (post, end))| (*post, &self.text[start..end - 1]))
     }
 
-    /// Puts the items between `[` and `]`, in the order of writing or, `reversed`, the last first.
-    pub(crate) fn write_array(&self, page: &mut Vec<u8>, reversed: bool) {
-        page.push(b'[');
+    /// The page up to the end of its items, in the order of writing or, `reversed`, the last first.
+    pub(crate) fn into_page(self, reversed: bool) -> Vec<u8> {
+        let mut page = self.text;
         if reversed {
-            let mut until = self.text.len();
+            let written = std::mem::replace(&mut page, HEAD.to_vec());
+            let mut until = written.len();
             for index in (0..self.ends.len()).rev() {
-                let from = if index == 0 { 0 } else { self.ends[index - 1].1 };
-                page.extend_from_slice(&self.text[from..until]);
+                let from = if index == 0 { HEAD.len() } else { self.ends[index - 1].1 };
+                page.extend_from_slice(&written[from..until]);
                 until = from;
             }
-        } else {
-            page.extend_from_slice(&self.text);
         }
         if page.last() == Some(&b',') {
             page.pop();
         }
         page.push(b']');
+        page
     }
 
     /// Writes posts after those that are there; those with an unreadable preview or author drop out.
@@ -138,7 +142,9 @@ impl WrittenPosts {
         let counts = cached.counts(generation, &posts).await?;
         let liked = Liked::read(ports, viewer, posts.into_iter().zip(counts.iter().copied())).await?;
         // Ids, names and numbers come to about as much again for each post.
-        self.text.reserve(listed.iter().map(|listed| listed.shown.members().len() + 320).sum());
+        let items: usize = listed.iter().map(|listed| listed.shown.members().len() + 320).sum();
+        // And what stands behind them.
+        self.text.reserve(items + 512);
         for (listed, counts) in listed.iter().zip(counts) {
             if self.write(listed, &people, counts, liked.has(listed.entry.post)).is_none() {
                 tracing::warn!(post = %listed.entry.post, "a post cannot be shown: it or its author is unreadable");

@@ -179,14 +179,12 @@ async fn page(
     }
 
     let oldest_first = matches!(from, Walk::After(_));
-    let mut body = Vec::with_capacity(written.size() + 256);
-    body.extend_from_slice(br#"{"items":"#);
-    written.write_array(&mut body, oldest_first);
     let newest = if oldest_first { written.posts().next_back() } else { written.posts().next() };
     let newest = newest.or(match from {
         Walk::After(post) => Some(post),
         Walk::Before(post) => (post != PostId::MAX).then_some(post),
     });
+    let mut body = written.into_page(oldest_first);
     let cursor = |post: PostId| api.cursors.seal(scope, post.as_bytes());
     // Cursors consist of letters, digits and the like: nothing in them needs escaping.
     let written = match next.map(|next| cursor(next.from())) {

@@ -10,6 +10,7 @@ mod crowd;
 mod feed;
 mod growth;
 mod like;
+mod live;
 mod load;
 mod report;
 mod town;
@@ -41,8 +42,10 @@ fn main() {
         ["--smoke"] => runtime.block_on(async {
             measure(SMOKE).await;
             growth::measure(growth::SMOKE).await;
+            live::measure(live::SMOKE).await;
         }),
         ["--growth"] => runtime.block_on(growth::measure(growth::WHOLE)),
+        ["--live"] => runtime.block_on(live::measure(live::WHOLE)),
         #[cfg(feature = "cluster")]
         ["--cluster"] => runtime.block_on(cluster::measure(cluster::WHOLE)),
         #[cfg(feature = "cluster")]
@@ -51,7 +54,7 @@ fn main() {
         ["--cluster", ..] => panic!("unsupported: built without the feature `cluster`"),
         // The limit of the feed, in a process of its own as the server is.
         ["--constant", bytes] => runtime.block_on(feed::serve_constant(bytes.parse().expect("a number of bytes"))),
-        _ => panic!("the options are --growth, --cluster, --smoke, and --cluster --smoke"),
+        _ => panic!("the options are --growth, --live, --cluster, --smoke, and --cluster --smoke"),
     }
 }
 

@@ -1,7 +1,15 @@
 //! From command to live comment, and what a stream tells of everything else.
 
-use harness::{Person, Server, Tokens, Watching, get_current};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use harness::{Person, Server, Tokens, Told, Watching, get_current};
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 async fn story() -> (Server, [Person; 3]) {
     let server = Server::start().await;
@@ -204,4 +212,81 @@ async fn a_block_ends_what_a_stream_tells() {
     let page = harness::walk(&ada.client, &format!("/v1/posts/{}/comments", post.id), 50, &tokens).await;
     let page: Vec<&str> = page.iter().filter_map(|comment| comment["id"].as_str()).collect();
     assert_eq!(page, [&heard], "nor does a page show {before} or {unheard}");
+}
+
+/// L1 at full speed: people comment as fast as they can, and watchers are cut off again and again, wherever that happens to
+/// be, and lose some of what had arrived. Nobody who comments is further ahead of any of them than a stream tells one by
+/// one, however slow the machine is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l1_a_stream_that_is_cut_again_and_again_sees_every_comment_once() {
+    const WATCHERS: usize = 4;
+    const AHEAD: usize = 100;
+    let cuts = crate::cases(1_000) as usize / WATCHERS;
+    let (server, [ada, ben, cleo]) = story().await;
+    let post = ada.publish("much to say about", &mut Tokens::default()).await.id;
+    // Those who lose all that they have heard have this to go on from.
+    let position = server.client().get(&format!("/v1/posts/{post}")).await.expect(200).text("stream_position");
+    let (mut watchers, mut turns) = (JoinSet::new(), Vec::new());
+    for number in 0..WATCHERS {
+        let turn = Arc::new(Semaphore::new(AHEAD));
+        turns.push(Arc::clone(&turn));
+        let watching = Watching::post(&server.client(), &post, Some(&position)).await;
+        let random = harness::random(&format!("cuts of stream {number}"));
+        watchers.spawn(cut_again_and_again(watching, turn, cuts, random));
+    }
+    let is_over = Arc::new(AtomicBool::new(false));
+    let commenting = [ben, cleo].map(|author| {
+        let (is_over, turns, post) = (is_over.clone(), turns.clone(), post.clone());
+        tokio::spawn(async move {
+            let mut said = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                for turn in &turns {
+                    turn.acquire().await.expect("is open").forget();
+                }
+                said.push(author.comment(&post, "as fast as can be", &mut Tokens::default()).await);
+            }
+            said
+        })
+    });
+    let watchers = watchers.join_all().await;
+    is_over.store(true, Ordering::Relaxed);
+    let mut said = BTreeSet::new();
+    for commenting in commenting {
+        said.extend(commenting.await.expect("an author"));
+    }
+    for watching in &watchers {
+        watching.until("all that was said", |told| comments(told) >= said.len()).await;
+        assert!(watching.told().iter().all(|told| told.name != "reset"), "nobody was so long away");
+        let told = watching.ids("NEW_COMMENT");
+        let once: BTreeSet<String> = told.iter().cloned().collect();
+        assert_eq!(once.len(), told.len(), "L1: nothing twice");
+        assert_eq!(once, said, "L1: nothing missed");
+    }
+    println!("{} cuts, {} comments", cuts * WATCHERS, said.len());
+    server.verify().await;
+}
+
+fn comments(told: &[Told]) -> usize {
+    told.iter().filter(|told| told.name == "NEW_COMMENT").count()
+}
+
+async fn cut_again_and_again(
+    mut watching: Watching,
+    turn: Arc<Semaphore>,
+    cuts: usize,
+    mut random: ChaCha8Rng,
+) -> Watching {
+    let mut seen = 0;
+    for _ in 0..cuts {
+        let told = comments(&watching.told()).max(seen);
+        turn.add_permits(told - std::mem::replace(&mut seen, told));
+        // How much happens between two cuts is chance, and a cut takes some of it back, which is told again.
+        let more = told + random.random_range(0..3);
+        watching.until("more", |told| comments(told) >= more).await;
+        watching.cut_before(random.random_range(0..3)).await;
+        watching.resume().await.expect("a stream");
+    }
+    // It watches on, and nobody waits for it any more.
+    turn.add_permits(Semaphore::MAX_PERMITS / 2);
+    watching
 }

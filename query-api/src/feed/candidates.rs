@@ -2,7 +2,6 @@
 //! followed authors wrote.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
 
 use adapters::StoreError;
 use adapters::checkpoints::Generation;
@@ -76,20 +75,20 @@ impl Feed {
         viewer: UserId,
         mut candidates: Candidates,
     ) -> Result<Candidates, StoreError> {
-        let authors: HashSet<UserId> =
-            candidates.entries.iter().map(|entry| entry.author).filter(|author| *author != viewer).collect();
+        let others = candidates.entries.iter().map(|entry| entry.author).filter(|author| *author != viewer);
+        let mut authors: Vec<UserId> = others.collect();
+        authors.sort_unstable();
+        authors.dedup();
         if authors.is_empty() {
             return Ok(candidates);
         }
-        let authors: Vec<UserId> = authors.into_iter().collect();
         let relations = self.views.relations(generation, viewer, &authors).await?;
-        let followed: HashSet<UserId> = authors
-            .into_iter()
-            .zip(relations)
-            .filter(|(_, relation)| is_read(relation))
-            .map(|(author, _)| author)
-            .collect();
-        candidates.entries.retain(|entry| entry.author == viewer || followed.contains(&entry.author));
+        let is_shown = |author: UserId| match authors.binary_search(&author) {
+            Ok(place) => relations.get(place).is_some_and(is_read),
+            // One's own.
+            Err(_) => true,
+        };
+        candidates.entries.retain(|entry| is_shown(entry.author));
         Ok(candidates)
     }
 
