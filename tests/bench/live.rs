@@ -52,8 +52,12 @@ struct Figure {
     note: String,
 }
 
+/// Of open files, left for all else.
+const SPARE: usize = 500;
+
 /// Measures and prints.
-pub(crate) async fn measure(sizes: Sizes) {
+pub(crate) async fn measure(mut sizes: Sizes) {
+    sizes.streams = sizes.streams.min(open_files().saturating_sub(SPARE));
     let scale = Scale { users: 100, posts: 1_000, rounds: 1, round: Duration::ZERO };
     let mut town = Town::new(scale).await;
     let cold = cold_key(&mut town, sizes).await;
@@ -61,6 +65,13 @@ pub(crate) async fn measure(sizes: Sizes) {
     let [held, told] = streams(&town, sizes).await;
     town.judge().await;
     print(&[cold, held, told, resumed]);
+}
+
+/// How many files this process may have open, and with it the server that it starts.
+fn open_files() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX)
 }
 
 /// Asks once.

@@ -157,6 +157,11 @@ impl Watching {
         self.history.borrow().told.clone()
     }
 
+    /// How often something was told under `name`.
+    pub fn count(&self, name: &str) -> usize {
+        self.history.borrow().told.iter().filter(|told| told.name == name).count()
+    }
+
     /// The ids of what was told under `name`, by the field `id` of its data.
     pub fn ids(&self, name: &str) -> Vec<String> {
         let of = |told: &Told| (told.name == name).then(|| told.data["id"].as_str().map(str::to_owned)).flatten();

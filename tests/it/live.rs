@@ -278,7 +278,7 @@ async fn cut_again_and_again(
 ) -> Watching {
     let mut seen = 0;
     for _ in 0..cuts {
-        let told = comments(&watching.told()).max(seen);
+        let told = watching.count("NEW_COMMENT").max(seen);
         turn.add_permits(told - std::mem::replace(&mut seen, told));
         // How much happens between two cuts is chance, and a cut takes some of it back, which is told again.
         let more = told + random.random_range(0..3);
