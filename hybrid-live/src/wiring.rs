@@ -86,12 +86,12 @@ pub(crate) fn expect_data_dir(config: &Config) -> Result<(), Failure> {
     )))
 }
 
-/// Opens everything, for one that shares the partitions with nobody; a data directory that is needed is there.
+/// Opens everything, for a command that looks or does one thing; a data directory that is needed is there.
 ///
 /// # Errors
 /// Names what does not open.
 pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
-    open_as(config, Sharing::Alone).await
+    open_as(config, Sharing::Visiting).await
 }
 
 /// Opens everything, beside whoever `sharing` says; a data directory that is needed is there.

@@ -18,6 +18,8 @@ use tokio::time::{Instant, timeout};
 
 /// How long a canary may take.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long one is waited for before another is sent.
+const AGAIN: Duration = Duration::from_millis(500);
 /// How long one that was heard counts: as often as somebody may ask, there are no more than this.
 const HEARD: Duration = Duration::from_secs(5);
 /// How long it counts that none was.
@@ -68,6 +70,7 @@ impl Canary {
         outcome
     }
 
+    /// Sends one after the other until one is heard.
     async fn send(&self, ear: &mut Option<Box<dyn Subscription>>) -> Result<(), String> {
         let subscription = match ear {
             Some(subscription) => subscription,
@@ -76,17 +79,29 @@ impl Canary {
                 ear.insert(subscribed.map_err(|_| "nothing can be subscribed to".to_owned())?)
             }
         };
-        let now = clock::now();
-        let sent = canary::Canary { id: EventId::from_parts(now, rand::random()), sender: self.sender };
-        let appended = self.event_log.append(vec![sent.record(now)]).await;
-        appended.map_err(|_| "nothing can be sent through the log".to_owned())?;
+        let mut sent = Vec::new();
         loop {
-            match subscription.next().await {
-                Some(Delivery::Message(message)) if message.news == (News::Canary { id: sent.id }) => return Ok(()),
-                // Late ones.
-                Some(_) => {}
-                None => return Err("nothing is published any more".to_owned()),
+            let now = clock::now();
+            let canary = canary::Canary { id: EventId::from_parts(now, rand::random()), sender: self.sender };
+            let appended = self.event_log.append(vec![canary.record(now)]).await;
+            appended.map_err(|_| "nothing can be sent through the log".to_owned())?;
+            sent.push(News::Canary { id: canary.id });
+            // One may be lost where another process takes over from the one that handed them on.
+            if let Ok(heard) = timeout(AGAIN, hear(subscription.as_mut(), &sent)).await {
+                return heard;
             }
+        }
+    }
+}
+
+/// Waits for any of `sent`.
+async fn hear(subscription: &mut dyn Subscription, sent: &[News]) -> Result<(), String> {
+    loop {
+        match subscription.next().await {
+            Some(Delivery::Message(message)) if sent.contains(&message.news) => return Ok(()),
+            // Late ones.
+            Some(_) => {}
+            None => return Err("nothing is published any more".to_owned()),
         }
     }
 }
@@ -96,7 +111,6 @@ mod tests {
     use adapters::event_log::SqliteEventLog;
     use adapters::live::{BroadcastLive, Message};
     use adapters::sqlite::{Database, Durability, TRUTH};
-    use domain::Topic;
     use domain::stream::BEFORE_FIRST;
 
     use super::*;
@@ -125,6 +139,11 @@ mod tests {
             (read[0].position.offset, canary::Canary::of(read[0].record.as_ref().unwrap()))
         }
 
+        async fn newest(&self) -> i64 {
+            let place = canary::Canary::partition(4);
+            self.log.head(place.topic, place.number).await.unwrap()
+        }
+
         async fn publish(&self, canary: canary::Canary) {
             let message = Message { position: 0, news: News::Canary { id: canary.id } };
             self.live.publish(Channel::Canary(canary.sender), vec![message]).await.unwrap();
@@ -138,16 +157,15 @@ mod tests {
             let canary = Arc::clone(&world.canary);
             async move { canary.check().await }
         });
-        let (offset, sent) = world.sent(BEFORE_FIRST).await;
+        let (_, sent) = world.sent(BEFORE_FIRST).await;
         world.publish(canary::Canary { id: EventId::MAX, ..sent }).await;
         world.publish(canary::Canary { sender: CorrelationId::MAX, ..sent }).await;
         world.publish(sent).await;
         assert_eq!(checking.await.unwrap(), Ok(()));
 
+        let newest = world.newest().await;
         assert_eq!(world.canary.check().await, Ok(()), "it counts for a while");
-        let place = canary::Canary::partition(4);
-        assert_eq!(world.log.head(place.topic, place.number).await.unwrap(), offset, "and no other is sent");
-        assert_eq!(place.topic, Topic::Canaries);
+        assert_eq!(world.newest().await, newest, "and no other is sent");
     }
 
     #[tokio::test]
@@ -155,7 +173,9 @@ mod tests {
         let world = World::new().await;
         let missed = world.canary.check().await.unwrap_err();
         assert!(missed.contains("not heard"), "{missed}");
-        let (first, late) = world.sent(BEFORE_FIRST).await;
+        let (_, late) = world.sent(BEFORE_FIRST).await;
+        let newest = world.newest().await;
+        assert!(newest > 0, "it was not left at one");
         assert_eq!(world.canary.check().await, Err(missed), "nobody is kept busy");
 
         // The same subscription hears again, and a late one is not taken for the present one.
@@ -165,7 +185,7 @@ mod tests {
             let canary = Arc::clone(&world.canary);
             async move { canary.check().await }
         });
-        let (_, sent) = world.sent(first).await;
+        let (_, sent) = world.sent(newest).await;
         assert!(!checking.is_finished(), "the late one was no answer");
         world.publish(sent).await;
         assert_eq!(checking.await.unwrap(), Ok(()));

@@ -167,7 +167,10 @@ async fn health_and_metrics_say_how_it_is() {
     let _ = client.get_after("/v1/feed", &tokens.header()).await.expect(401);
     // The projections are looked at for the first time once the server runs.
     eventually("the projections are named", || async {
-        let ready = client.get("/health/ready").await.expect(200);
+        let ready = client.get("/health/ready").await;
+        if ready.status != 200 {
+            return Err(ready.shown());
+        }
         let projections = ready.json()["projections"].clone();
         let named = |name: &str| {
             projections.as_array().expect("projections").iter().any(|one| one["name"].as_str() == Some(name))

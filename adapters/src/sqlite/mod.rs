@@ -78,6 +78,8 @@ pub enum Durability {
 pub enum Sharing {
     /// Nobody; at most somebody who looks, or does one thing and goes. What others commit is seen a little later.
     Alone,
+    /// Whoever is at work there, while this one looks, or does one thing and goes.
+    Visiting,
     /// Other processes: what one of them has committed, everybody sees.
     Shared,
 }

@@ -8,8 +8,8 @@
 //! A reader may be overtaken: it reads, somebody writes, and the reader remembers what it has read before. So a part of the
 //! memory counts what was forgotten there, and what was read before the count moved is not remembered.
 //!
-//! Where other processes write, nothing is remembered. Where one comes along for a moment
-//! ([`Sharing::Alone`]), what it may have changed is remembered for a second at most.
+//! Where other processes write, or are at work while this one looks, nothing is remembered. What one may change that comes
+//! along for a moment ([`Sharing::Alone`]) is remembered for a second at most.
 
 use std::hash::{BuildHasher as _, Hash};
 use std::num::NonZeroUsize;
@@ -268,8 +268,10 @@ mod tests {
         world.read(&many).await;
         assert!(world.reads() > 9_400);
 
-        let world = World::new(Sharing::Shared, 128);
-        assert_eq!((world.read(&[1]).await, world.read(&[1]).await, world.reads()), (vec![None], vec![None], 2));
+        for sharing in [Sharing::Shared, Sharing::Visiting] {
+            let world = World::new(sharing, 128);
+            assert_eq!((world.read(&[1]).await, world.read(&[1]).await, world.reads()), (vec![None], vec![None], 2));
+        }
     }
 
     #[tokio::test]

@@ -44,7 +44,7 @@ pub(crate) async fn run(config: &Config, args: &VerifyArgs) -> Result<ExitCode, 
     wiring::expect_data_dir(config)?;
     let VerifyArgs { projection, run_projections } = *args;
     let joining = if run_projections { Joining::AsOneMore } else { Joining::OnlyAlone };
-    let sharing = if run_projections { Sharing::Shared } else { Sharing::Alone };
+    let sharing = if run_projections { Sharing::Shared } else { Sharing::Visiting };
     let opened = wiring::open_as(config, sharing).await?;
     let report = verify(config, &opened, projection, joining).await?;
     for line in report.lines() {

@@ -43,7 +43,7 @@ pub(super) async fn join(
     topics: &[Topic],
 ) -> Result<Box<dyn Membership>, StoreError> {
     match log.database().sharing() {
-        Sharing::Alone => Ok(Box::new(SoleMember::new(log.clone(), topics))),
+        Sharing::Alone | Sharing::Visiting => Ok(Box::new(SoleMember::new(log.clone(), topics))),
         Sharing::Shared => Ok(Box::new(Member::join(log.clone(), group, topics).await?)),
     }
 }
