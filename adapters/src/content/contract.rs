@@ -52,6 +52,7 @@ macro_rules! stamp {
                 nothing_is_absent,
                 a_first_commit_makes_a_document,
                 what_is_not_given_stays,
+                states_are_those_of_the_last_commit,
                 revisions_count_changes_and_sequences_count_events,
                 a_commit_on_another_revision_has_no_effect,
                 of_many_commits_on_one_revision_one_wins,

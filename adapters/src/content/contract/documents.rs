@@ -55,6 +55,21 @@ pub(crate) async fn a_first_commit_makes_a_document(open: impl AsyncFn() -> Stor
     assert_eq!(events_of(&stores, a_post()).await, events);
 }
 
+pub(crate) async fn states_are_those_of_the_last_commit(open: impl AsyncFn() -> Stores) {
+    let stores = open().await;
+    let people = [StreamId::User(user(1)), StreamId::User(user(2))];
+    // An adapter may remember what was read, and that nothing was there.
+    for revision in 0..4_u64 {
+        let before = stores.content.states(&people).await.unwrap();
+        assert_eq!(before[0].as_ref().map(|state| state.sequence), (revision > 0).then_some(revision));
+        let state = format!(r#"{{"revision":{revision}}}"#);
+        let next = Commit { state: state.clone(), ..commit(people[0], revision, events(people[0], revision, 1)) };
+        committed(&stores, &next).await;
+        let after = stores.content.states(&people).await.unwrap();
+        assert_eq!(after, [Some(PublicState { sequence: revision + 1, state }), None]);
+    }
+}
+
 pub(crate) async fn what_is_not_given_stays(open: impl AsyncFn() -> Stores) {
     let stores = open().await;
     let first = Commit {

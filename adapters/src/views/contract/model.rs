@@ -101,6 +101,10 @@ impl Model {
         self.comments.values().filter(move |row| row.post == on)
     }
 
+    fn liked_by(&self, viewer: UserId, posts: &[PostId]) -> Vec<bool> {
+        posts.iter().map(|on| self.reactions.get(&(*on, viewer)).is_some_and(|row| row.liked)).collect()
+    }
+
     fn likes_of(&self, on: PostId) -> Vec<ReactionRow> {
         let mut likes: Vec<_> = self.reactions.values().filter(|row| row.post == on && row.liked).copied().collect();
         likes.sort_by_key(|row| std::cmp::Reverse(row.position));
@@ -111,7 +115,11 @@ impl Model {
 pub(crate) async fn engagement_is_what_the_model_says(views: &dyn Views) {
     for_all(vec(batch(), 1..25), async |generation, batches| {
         let mut model = Model::default();
-        for batch in batches {
+        let posts: Vec<PostId> = (0..POSTS).map(post).collect();
+        for (turn, batch) in (0..).zip(batches) {
+            // Also between writes: an adapter may remember what was read.
+            let viewer = user(turn % USERS);
+            assert_eq!(views.liked(generation, viewer, &posts).await.unwrap(), model.liked_by(viewer, &posts));
             let update = model.update(&batch);
             match views.write_engagement(generation, vec![update.clone()]).await {
                 Ok(()) => {
@@ -123,7 +131,6 @@ pub(crate) async fn engagement_is_what_the_model_says(views: &dyn Views) {
             }
         }
 
-        let posts: Vec<PostId> = (0..POSTS).map(post).collect();
         for &on in &posts {
             let row = model.posts.get(&on).copied().unwrap_or_default();
             assert_eq!(views.post_row(generation, on).await.unwrap(), row);
@@ -149,9 +156,7 @@ pub(crate) async fn engagement_is_what_the_model_says(views: &dyn Views) {
             }
         }
         for viewer in (0..USERS).map(user) {
-            let likes = |on: &PostId| model.reactions.get(&(*on, viewer)).is_some_and(|row| row.liked);
-            let expected: Vec<bool> = posts.iter().map(likes).collect();
-            assert_eq!(views.liked(generation, viewer, &posts).await.unwrap(), expected);
+            assert_eq!(views.liked(generation, viewer, &posts).await.unwrap(), model.liked_by(viewer, &posts));
         }
         let counts = |on| Counts::from(model.posts.get(on).copied().unwrap_or_default());
         let expected: Vec<Counts> = posts.iter().map(counts).collect();
@@ -168,7 +173,12 @@ pub(crate) async fn edges_are_what_the_model_says(views: &dyn Views) {
     let change = (0..USERS, 0..USERS, what, 1..8u64);
     for_all(vec(vec(change, 0..6), 0..12), async |generation, calls| {
         let mut model: BTreeMap<(UserId, UserId), Edge> = BTreeMap::new();
-        for call in calls {
+        let people: Vec<UserId> = (0..USERS).map(user).collect();
+        for (turn, call) in (0..).zip(calls) {
+            // Also between writes: an adapter may remember what was read.
+            let viewer = user(turn % USERS);
+            let seen = views.relations(generation, viewer, &people).await.unwrap();
+            assert_eq!(seen, people.iter().map(|other| relation(&model, viewer, *other)).collect::<Vec<_>>());
             let changes: Vec<EdgeChange> = call
                 .into_iter()
                 .map(|(from, to, what, sequence)| EdgeChange { from: user(from), to: user(to), what, sequence })
@@ -191,7 +201,6 @@ pub(crate) async fn edges_are_what_the_model_says(views: &dyn Views) {
 
         let stored: Vec<Edge> = model.values().copied().collect();
         assert_eq!(views.scan_edges(generation, None, 1_000).await.unwrap(), stored);
-        let people: Vec<UserId> = (0..USERS).map(user).collect();
         for &person in &people {
             let is = |from, to, what: fn(&Edge) -> bool| model.get(&(from, to)).is_some_and(what);
             let those = |is: &dyn Fn(UserId) -> bool| people.iter().copied().filter(|other| is(*other)).collect();
@@ -204,15 +213,19 @@ pub(crate) async fn edges_are_what_the_model_says(views: &dyn Views) {
             let blocking = |other| is(person, other, |edge| edge.blocking);
             let blocked_by = |other| is(other, person, |edge| edge.blocking);
             assert_eq!(blocked, those(&|other| blocking(other) || blocked_by(other)));
-            let relations = people.iter().map(|&other| RelationView {
-                following: following.contains(&other),
-                followed_by: followers.contains(&other),
-                blocking: blocking(other),
-                blocked_by: blocked_by(other),
-                muting: is(person, other, |edge| edge.muting),
-            });
             let seen = views.relations(generation, person, &people).await.unwrap();
-            assert_eq!(seen, relations.collect::<Vec<_>>());
+            assert_eq!(seen, people.iter().map(|other| relation(&model, person, *other)).collect::<Vec<_>>());
         }
     });
+}
+
+fn relation(model: &BTreeMap<(UserId, UserId), Edge>, viewer: UserId, other: UserId) -> RelationView {
+    let (mine, theirs) = (model.get(&(viewer, other)), model.get(&(other, viewer)));
+    RelationView {
+        following: mine.is_some_and(|edge| edge.following),
+        followed_by: theirs.is_some_and(|edge| edge.following),
+        blocking: mine.is_some_and(|edge| edge.blocking),
+        blocked_by: theirs.is_some_and(|edge| edge.blocking),
+        muting: mine.is_some_and(|edge| edge.muting),
+    }
 }
