@@ -190,8 +190,10 @@ pub(crate) async fn authors_stay_hot(views: &dyn Views) {
     assert_eq!(views.hot_followed(ONE, user(2)).await.unwrap(), []);
 
     // An adapter may remember what was read.
-    views.mark_hot(ONE, &users([3])).await.unwrap();
     views.write_edges(ONE, &[unfollows(1, 8, 2), follows(2, 3, 2)]).await.unwrap();
+    assert_eq!(views.hot_followed(ONE, user(1)).await.unwrap(), users([2]));
+    assert_eq!(views.hot_followed(ONE, user(2)).await.unwrap(), []);
+    views.mark_hot(ONE, &users([3])).await.unwrap();
     let mut followed = views.hot_followed(ONE, user(1)).await.unwrap();
     followed.sort();
     assert_eq!(followed, users([2, 3]));
