@@ -122,7 +122,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Remembered<K, V> {
     /// Forgets what is about to be written to. To be dropped once the write is committed, or is not, and before it is
     /// answered: what [`Database::write_then`] calls then may hold it.
     pub(crate) fn writing(&self, keys: impl IntoIterator<Item = K>) -> Writing<K, V> {
-        let Some(memory) = &self.memory else { return Writing(None) };
+        let Some(memory) = &self.memory else { return Writing { memory: None, numbers: Vec::new() } };
         let forget = |key: K| {
             let number = memory.number(&key);
             let mut part = memory.part(number);
@@ -130,18 +130,20 @@ impl<K: Copy + Eq + Hash, V: Clone> Remembered<K, V> {
             part.begin();
             number
         };
-        Writing(Some((Arc::clone(memory), keys.into_iter().map(forget).collect())))
+        Writing { numbers: keys.into_iter().map(forget).collect(), memory: self.memory.clone() }
     }
 
     /// Forgets everything, for what may be written to anything.
     pub(crate) fn writing_all(&self) -> Writing<K, V> {
-        let Some(memory) = &self.memory else { return Writing(None) };
-        for number in 0..PARTS {
-            let mut part = memory.part(number);
-            part.values.clear();
-            part.begin();
-        }
-        Writing(Some((Arc::clone(memory), (0..PARTS).collect())))
+        let forget = |memory: &Arc<Memory<K, V>>| {
+            for number in 0..PARTS {
+                let mut part = memory.part(number);
+                part.values.clear();
+                part.begin();
+            }
+            (0..PARTS).collect()
+        };
+        Writing { numbers: self.memory.as_ref().map(forget).unwrap_or_default(), memory: self.memory.clone() }
     }
 }
 
@@ -179,12 +181,15 @@ impl<K: Eq + Hash, V> Part<K, V> {
 /// A write that is under way, and the parts of the memory that it concerns, as often as it does: see
 /// [`Remembered::writing`].
 #[must_use]
-pub(crate) struct Writing<K: Eq + Hash, V>(Option<(Arc<Memory<K, V>>, Vec<usize>)>);
+pub(crate) struct Writing<K: Eq + Hash, V> {
+    memory: Option<Arc<Memory<K, V>>>,
+    numbers: Vec<usize>,
+}
 
 impl<K: Eq + Hash, V> Drop for Writing<K, V> {
     fn drop(&mut self) {
-        let Some((memory, numbers)) = &self.0 else { return };
-        for number in numbers {
+        let Some(memory) = &self.memory else { return };
+        for number in &self.numbers {
             memory.part(*number).writes -= 1;
         }
     }
