@@ -1,7 +1,7 @@
 //! Whether the streams of this process hear anything.
 //!
 //! A process whose streams are deaf looks healthy: its stores answer, and nothing seems to happen. So it sends a
-//! [canary](adapters::event_log::canary) the way that all news takes, through the log, a projector and the publisher, and
+//! [canary] the way that all news takes, through the log, a projector and the publisher, and
 //! is not ready unless it hears it. It listens as streams do, with a subscription that stays open: one that was opened
 //! for the occasion would not tell of those that have died.
 
