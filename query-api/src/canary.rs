@@ -112,6 +112,7 @@ mod tests {
     use adapters::live::{BroadcastLive, Message};
     use adapters::sqlite::{Database, Durability, TRUTH};
     use domain::stream::BEFORE_FIRST;
+    use tokio::task::JoinHandle;
 
     use super::*;
 
@@ -130,6 +131,11 @@ mod tests {
             let live = Arc::new(BroadcastLive::new(8));
             let canary = Arc::new(Canary::new(log.clone(), live.clone()));
             Self { log, live, canary, _directory: directory }
+        }
+
+        fn check(&self) -> JoinHandle<Result<(), String>> {
+            let canary = Arc::clone(&self.canary);
+            tokio::spawn(async move { canary.check().await })
         }
 
         /// The next record after `after`, once there is one.
@@ -153,10 +159,7 @@ mod tests {
     #[tokio::test]
     async fn only_what_was_sent_just_now_counts() {
         let world = World::new().await;
-        let checking = tokio::spawn({
-            let canary = Arc::clone(&world.canary);
-            async move { canary.check().await }
-        });
+        let checking = world.check();
         let (_, sent) = world.sent(BEFORE_FIRST).await;
         world.publish(canary::Canary { id: EventId::MAX, ..sent }).await;
         world.publish(canary::Canary { sender: CorrelationId::MAX, ..sent }).await;
@@ -181,10 +184,7 @@ mod tests {
         // The same subscription hears again, and a late one is not taken for the present one.
         world.publish(late).await;
         world.canary.state.lock().await.last = None;
-        let checking = tokio::spawn({
-            let canary = Arc::clone(&world.canary);
-            async move { canary.check().await }
-        });
+        let checking = world.check();
         let (_, sent) = world.sent(newest).await;
         assert!(!checking.is_finished(), "the late one was no answer");
         world.publish(sent).await;

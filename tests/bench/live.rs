@@ -285,7 +285,7 @@ async fn resumes(town: &Town, sizes: Sizes) -> Figure {
     }
     let took = began.elapsed();
     let newest = said.last().cloned().unwrap_or_default();
-    let (mut wrong, mut first) = (0, 0);
+    let mut wrong = 0;
     for (last, mut seen) in seen {
         let mut stream = Stream::open(server, &post, last.as_deref()).await;
         while !stream.told().1.contains(&newest) && !seen.contains_key(&newest) {
@@ -296,7 +296,6 @@ async fn resumes(town: &Town, sizes: Sizes) -> Figure {
         }
         // Those who came later than the first comments have not missed them.
         let begin = said.iter().position(|comment| seen.contains_key(comment)).unwrap_or(0);
-        first = first.max(begin);
         wrong += said[begin..].iter().filter(|comment| seen.get(*comment) != Some(&1)).count();
     }
     Figure {

@@ -179,6 +179,16 @@ impl Database {
         answer.await.map_err(|_| closed())?
     }
 
+    /// Like [`Self::write`], and drops `held` where [`Self::write_then`] calls `committed`, or with a write that fails.
+    pub(crate) async fn write_holding<T, W, H>(&self, held: H, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        H: Send + 'static,
+    {
+        self.write_then(work, move |_| drop(held)).await
+    }
+
     /// Runs `query` on a reader; all its statements see one moment of the file, which contains every write of this
     /// process that was answered before, and every one of other processes: those that are 10 ms old where the file is
     /// opened for one that is alone.

@@ -119,8 +119,21 @@ impl<K: Copy + Eq + Hash, V: Clone> Remembered<K, V> {
         Ok(values.into_iter().filter_map(|value| value.or_else(|| found.next())).collect())
     }
 
+    /// The value of `key`, as [`Self::read`] reads many.
+    pub(crate) async fn read_one(
+        &self,
+        key: K,
+        read: impl FnOnce(&Connection) -> Result<V, StoreError> + Send,
+    ) -> Result<V, StoreError>
+    where
+        K: Sync,
+    {
+        let found = self.read(&[key], |connection, _| Ok(vec![read(connection)?])).await?;
+        found.into_iter().next().ok_or_else(|| StoreError::Damaged("what was read is not there".to_owned()))
+    }
+
     /// Forgets what is about to be written to. To be dropped once the write is committed, or is not, and before it is
-    /// answered: what [`Database::write_then`] calls then may hold it.
+    /// answered: for [`Database::write_holding`].
     pub(crate) fn writing(&self, keys: impl IntoIterator<Item = K>) -> Writing<K, V> {
         let Some(memory) = &self.memory else { return Writing { memory: None, numbers: Vec::new() } };
         let forget = |key: K| {
@@ -244,7 +257,7 @@ mod tests {
             let write = move |connection: &Connection| {
                 Ok(connection.execute("INSERT OR REPLACE INTO numbers VALUES (?1, ?2)", (name, number))?)
             };
-            self.db.write_then(write, move |_| drop(writing)).await.unwrap();
+            self.db.write_holding(writing, write).await.unwrap();
         }
 
         fn reads(&self) -> usize {

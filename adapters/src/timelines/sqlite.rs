@@ -92,20 +92,17 @@ impl Timelines for SqliteTimelines {
     ) -> Result<Vec<UserId>, StoreError> {
         let writing = self.homes.writing(owners.iter().map(|owner| (generation, *owner)));
         let owners = owners.to_vec();
-        let write = move |connection: &Connection| homes::write(connection, generation, &owners, entry);
-        self.db.write_then(write, move |_| drop(writing)).await
+        self.db.write_holding(writing, move |connection| homes::write(connection, generation, &owners, entry)).await
     }
 
     async fn fill_home(&self, generation: Generation, owner: UserId, entries: &[Entry]) -> Result<(), StoreError> {
         let (writing, entries) = (self.homes.writing([(generation, owner)]), entries.to_vec());
-        let fill = move |connection: &Connection| homes::fill(connection, generation, owner, &entries);
-        self.db.write_then(fill, move |()| drop(writing)).await
+        self.db.write_holding(writing, move |connection| homes::fill(connection, generation, owner, &entries)).await
     }
 
     async fn raise_mark(&self, generation: Generation, owner: UserId, mark: PostId) -> Result<(), StoreError> {
         let writing = self.homes.writing([(generation, owner)]);
-        let raise = move |connection: &Connection| homes::raise_mark(connection, generation, owner, mark);
-        self.db.write_then(raise, move |()| drop(writing)).await
+        self.db.write_holding(writing, move |connection| homes::raise_mark(connection, generation, owner, mark)).await
     }
 
     async fn trim(&self, generation: Generation, owner: UserId, at: usize, to: usize) -> Result<(), StoreError> {
@@ -114,7 +111,7 @@ impl Timelines for SqliteTimelines {
         if self.db.read(|connection| homes::has_more_than(connection, generation, owner, at)).await? {
             let writing = self.homes.writing([(generation, owner)]);
             let trim = move |connection: &Connection| homes::trim(connection, generation, owner, at, to);
-            self.db.write_then(trim, move |()| drop(writing)).await?;
+            self.db.write_holding(writing, trim).await?;
         }
         Ok(())
     }
@@ -124,15 +121,10 @@ impl Timelines for SqliteTimelines {
         if !is_newest || limit > NEWEST {
             return self.db.read(|connection| homes::read(connection, generation, owner, span, limit)).await;
         }
-        let read = |connection: &Connection, _: &[_]| {
-            Ok(vec![Arc::new(homes::read(connection, generation, owner, span, NEWEST)?)])
-        };
-        let newest = self.homes.read(&[(generation, owner)], read).await?;
-        let part = |home: &Arc<Home>| Home {
-            mark: home.mark,
-            entries: home.entries[..limit.min(home.entries.len())].to_vec(),
-        };
-        newest.first().map(part).ok_or_else(|| StoreError::Damaged("a home that was read is not there".to_owned()))
+        let read = |connection: &Connection| homes::read(connection, generation, owner, span, NEWEST).map(Arc::new);
+        let newest = self.homes.read_one((generation, owner), read).await?;
+        let entries = newest.entries[..limit.min(newest.entries.len())].to_vec();
+        Ok(Home { mark: newest.mark, entries })
     }
 
     async fn home_since(

@@ -64,8 +64,7 @@ impl Views for SqliteViews {
     async fn write_engagement(&self, generation: Generation, updates: Vec<EngagementUpdate>) -> Result<(), StoreError> {
         let reactions = updates.iter().flat_map(|update| &update.reactions);
         let writing = self.liked.writing(reactions.map(|row| (generation, row.user, row.post)));
-        let write = move |connection: &Connection| engagement::write(connection, generation, &updates);
-        self.db.write_then(write, move |()| drop(writing)).await
+        self.db.write_holding(writing, move |connection| engagement::write(connection, generation, &updates)).await
     }
 
     async fn counts(&self, generation: Generation, posts: &[PostId]) -> Result<Vec<Counts>, StoreError> {
@@ -132,7 +131,7 @@ impl Views for SqliteViews {
         let relations = self.relations.writing(changes.iter().flat_map(both));
         let hot = self.hot_followed.writing(changes.iter().map(|change| (generation, change.from)));
         let write = move |connection: &Connection| edges::write(connection, generation, &changes);
-        self.db.write_then(write, move |()| drop((relations, hot))).await
+        self.db.write_holding((relations, hot), write).await
     }
 
     async fn relations(
@@ -174,15 +173,14 @@ impl Views for SqliteViews {
     }
 
     async fn relations_stamp(&self, generation: Generation, user: UserId) -> Result<i64, StoreError> {
-        let read = |connection: &Connection, _: &[_]| Ok(vec![edges::stamp(connection, generation, user)?]);
-        Ok(self.stamps.read(&[(generation, user)], read).await?.pop().unwrap_or_default())
+        let read = |connection: &Connection| edges::stamp(connection, generation, user);
+        self.stamps.read_one((generation, user), read).await
     }
 
     async fn renew_stamps(&self, generation: Generation, users: &[UserId]) -> Result<(), StoreError> {
         let writing = self.stamps.writing(users.iter().map(|user| (generation, *user)));
         let users = users.to_vec();
-        let renew = move |connection: &Connection| edges::renew_stamps(connection, generation, &users);
-        self.db.write_then(renew, move |()| drop(writing)).await
+        self.db.write_holding(writing, move |connection| edges::renew_stamps(connection, generation, &users)).await
     }
 
     async fn edge_list(
@@ -199,8 +197,7 @@ impl Views for SqliteViews {
     async fn mark_hot(&self, generation: Generation, authors: &[UserId]) -> Result<(), StoreError> {
         // Whoever follows one of them.
         let (writing, authors) = (self.hot_followed.writing_all(), authors.to_vec());
-        let mark = move |connection: &Connection| edges::mark_hot(connection, generation, &authors);
-        self.db.write_then(mark, move |()| drop(writing)).await
+        self.db.write_holding(writing, move |connection| edges::mark_hot(connection, generation, &authors)).await
     }
 
     async fn hot(&self, generation: Generation, authors: &[UserId]) -> Result<Vec<UserId>, StoreError> {
@@ -208,10 +205,8 @@ impl Views for SqliteViews {
     }
 
     async fn hot_followed(&self, generation: Generation, user: UserId) -> Result<Vec<UserId>, StoreError> {
-        let read =
-            |connection: &Connection, _: &[_]| Ok(vec![Arc::from(edges::hot_followed(connection, generation, user)?)]);
-        let hot = self.hot_followed.read(&[(generation, user)], read).await?;
-        Ok(hot.first().map_or_else(Vec::new, |hot| hot.to_vec()))
+        let read = |connection: &Connection| edges::hot_followed(connection, generation, user).map(Arc::from);
+        Ok(self.hot_followed.read_one((generation, user), read).await?.to_vec())
     }
 
     async fn write_profiles(&self, owner: Owner, changes: Vec<ProfileChange>) -> Result<(), StoreError> {
